@@ -1,0 +1,52 @@
+"""How a room says what went wrong."""
+
+from actors.supervisor import crash_id
+from persistence.errors import ConstraintViolated, Unavailable
+from persistence.journal import WALLET_MISSING
+from protocol.errors import ErrorCode, Refused
+
+COMMANDS_KEY = "commands_key"
+"""The constraint that a command carried out before violates."""
+
+_BY_CONSTRAINT = {
+    "wallets_balance_check": (
+        ErrorCode.INSUFFICIENT_BALANCE,
+        "Your wallet does not hold that many chips.",
+    ),
+    WALLET_MISSING: (ErrorCode.INSUFFICIENT_BALANCE, "You have no wallet yet."),
+    "room_seats_user_key": (ErrorCode.CONFLICT, "You have a seat at this table."),
+}
+
+
+class RoomLost(Exception):
+    """The room is another process's now (or is gone); `refusal` says so to clients."""
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+def unavailable(away: Unavailable) -> Refused:
+    """Say that the database is away and nothing was changed."""
+    return Refused(
+        ErrorCode.UNAVAILABLE,
+        "The database cannot be reached; nothing was changed.",
+        retry_after_s=away.retry_after_s,
+    )
+
+
+def internal(error: Exception) -> Refused:
+    """Say that something is broken here, and under which id it is in the log."""
+    return Refused(
+        ErrorCode.INTERNAL,
+        "Something went wrong here; it was noted under this id.",
+        {"id": crash_id(error)},
+    )
+
+
+def refusal_by_schema(error: Exception) -> Refused | None:
+    """Say what a constraint of the schema means to a client, or None for one that means nothing."""
+    if not isinstance(error, ConstraintViolated):
+        return None
+    found = _BY_CONSTRAINT.get(error.constraint)
+    return None if found is None else Refused(*found)

@@ -1,0 +1,1 @@
+"""The load harness: scenarios, peers and reports."""

@@ -1,0 +1,72 @@
+"""`cardroom bench`: measurements and proofs, each against servers of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import trio
+
+
+@click.group()
+def bench() -> None:
+    """Prove and measure the server from outside, on servers started for it."""
+
+
+@bench.command()
+def hands() -> None:
+    """Play recorded hands through a server and hold every amount and card against the record."""
+    from bench.hands_report import report
+
+    sys.exit(trio.run(report))
+
+
+@bench.command()
+@click.option("--kills", default=200, show_default=True, help="How often the server is killed.")
+@click.option("--tables", default=20, show_default=True, help="Tables of six bots.")
+@click.option("--seed", default=1, show_default=True, help="Of the bots' choices.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="An empty folder for the server, kept afterwards (default: a temporary one).",
+)
+def kills(kills: int, tables: int, seed: int, data_dir: Path | None) -> None:
+    """Kill the server (-9) again and again while bots play, and look for anything lost."""
+    from bench.kills import report
+
+    sys.exit(trio.run(report, kills, tables, seed, data_dir))
+
+
+@bench.command()
+@click.option("--tables", default=50, show_default=True, help="How many tables play.")
+@click.option("--players", default=6, show_default=True, help="Bots at each.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long is measured.")
+@click.option("--generators", default=1, show_default=True, help="Processes that make the load.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+def tables(tables: int, players: int, seconds: float, generators: int, out: Path | None) -> None:
+    """Measure how fast tables play: actions a second, and how long until all have seen one."""
+    from bench.tables import report
+
+    sys.exit(trio.run(report, tables, players, seconds, generators, out))
+
+
+@bench.command()
+@click.option("--rooms", default=1000, show_default=True, help="Live rooms; half are in a hand.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+def startup(rooms: int, out: Path | None) -> None:
+    """Kill a server (-9) with many rooms, and measure how it comes back."""
+    from bench.startup import report
+
+    sys.exit(trio.run(report, rooms, out))
+
+
+@bench.command()
+@click.option("--hands", default=10_000, show_default=True, help="Hands played by the rules alone.")
+@click.option("--socket-hands", default=100, show_default=True, help="Hands over real sockets.")
+@click.option("--seed", default=0, show_default=True, help="Of the first hand.")
+def secrecy(hands: int, socket_hands: int, seed: int) -> None:
+    """Play hands on two decks and look for anything told that depends on hidden cards."""
+    from bench.secrecy import report
+
+    sys.exit(report(hands, socket_hands, seed))

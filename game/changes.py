@@ -1,0 +1,288 @@
+"""The rows that a decision writes, as plain named tuples.
+
+Each class is one kind of row; its fields, in order, are what the journal hands to that kind's
+statement. Times are UTC in milliseconds. `…Put` writes a whole row whether or not it exists;
+`…Gone` removes one. Nothing here knows SQL.
+"""
+
+from typing import NamedTuple
+
+from msgspec import Raw
+
+
+class RoomPut(NamedTuple):
+    """Everything of a room that commands change; `next_settings` is JSON or None."""
+
+    room_id: str
+    host_id: str
+    status: str
+    name: str
+    variant: str
+    small_blind: int
+    big_blind: int
+    ante: int
+    min_buy_in: int
+    max_buy_in: int
+    max_seats: int
+    turn_seconds: int
+    time_bank_seconds: int
+    auto_start: bool
+    requires_approval: bool
+    spectators_allowed: bool
+    rake_basis_points: int
+    rake_cap: int
+    is_private: bool
+    next_settings: Raw | None
+    closing: str | None
+    rigged_deck: str | None
+    closed_at: int | None
+
+
+class MemberPut(NamedTuple):
+    """A user's membership of a room."""
+
+    room_id: str
+    user_id: str
+    display_name: str
+    status: str
+    requested_at: int
+    decided_at: int | None
+    told_seq: int
+
+
+class MemberGone(NamedTuple):
+    """A user is a member no more."""
+
+    room_id: str
+    user_id: str
+
+
+class SeatPut(NamedTuple):
+    """A taken seat, whole; `last_seen_at` and `connected` only count when the row is new."""
+
+    room_id: str
+    seat_index: int
+    user_id: str
+    display_name: str
+    chips: int
+    status: str
+    time_bank_ms: int
+    clock_outs: int
+    away: bool
+    leaving: str | None
+    leaving_reason: str | None
+    sitting_id: str
+    last_seen_at: int
+
+
+class SeatPlay(NamedTuple):
+    """What one decision changes of a seat."""
+
+    room_id: str
+    seat_index: int
+    chips: int
+    time_bank_ms: int
+    clock_outs: int
+
+
+class SeatGone(NamedTuple):
+    """A seat is free."""
+
+    room_id: str
+    seat_index: int
+
+
+class SpectatorPut(NamedTuple):
+    """A spectator; `last_seen_at` only counts when the row is new."""
+
+    room_id: str
+    user_id: str
+    display_name: str
+    last_seen_at: int
+
+
+class SpectatorGone(NamedTuple):
+    """A spectator is none any more."""
+
+    room_id: str
+    user_id: str
+
+
+class SittingStarted(NamedTuple):
+    """A user sat down."""
+
+    sitting_id: str
+    room_id: str
+    user_id: str
+    display_name: str
+    started_at: int
+
+
+class SittingEnded(NamedTuple):
+    """A user got up."""
+
+    sitting_id: str
+    ended_at: int
+
+
+class GamePut(NamedTuple):
+    """The room's game."""
+
+    game_id: str
+    room_id: str
+    status: str
+    hands_played: int
+    button_seat: int | None
+    big_blind_seat: int | None
+    hand_ended_at: int | None
+    next_hand_at: int | None
+    started_at: int
+    ended_at: int | None
+
+
+class HandOpened(NamedTuple):
+    """A hand with its deck, written before any card of it is dealt."""
+
+    hand_id: str
+    room_id: str
+    game_id: str
+    number: int
+    variant: str
+    deck: str
+    button_seat: int
+    small_blind_seat: int
+    big_blind_seat: int
+    small_blind: int
+    big_blind: int
+    ante: int
+    rake_basis_points: int
+    rake_cap: int
+    started_at: int
+
+
+class HandPlay(NamedTuple):
+    """How a hand stands; `board` is the cards run together, such as ``AhTd2c``."""
+
+    hand_id: str
+    board: str
+    pot: int
+    current_bet: int
+    phase: str
+    rake: int
+    turn_started_at: int | None
+    turn_deadline: int | None
+    ended_at: int | None
+
+
+class PlayerDealt(NamedTuple):
+    """A player in a hand; `hole_cards` run together."""
+
+    hand_id: str
+    room_id: str
+    position: int
+    user_id: str
+    seat_index: int
+    hole_cards: str
+    starting_stack: int
+
+
+class PlayerResult(NamedTuple):
+    """How a hand ended for a player."""
+
+    hand_id: str
+    seat_index: int
+    final_stack: int
+    shown: bool
+
+
+class ActionDone(NamedTuple):
+    """One decision of a hand; `seq` is that of the event that told it."""
+
+    hand_id: str
+    ordinal: int
+    room_id: str
+    seq: int
+    seat_index: int
+    user_id: str
+    action: str
+    amount: int
+    raise_to: int | None
+    auto: bool
+    at: int
+
+
+class WalletMove(NamedTuple):
+    """Chips into (or out of) a wallet."""
+
+    user_id: str
+    delta: int
+
+
+class LedgerEntry(NamedTuple):
+    """One side of a transfer."""
+
+    transfer_id: str
+    account: str
+    user_id: str | None
+    room_id: str | None
+    hand_id: str | None
+    sitting_id: str | None
+    amount: int
+    kind: str
+    reason: str | None
+    at: int
+
+
+class TokensRevoked(NamedTuple):
+    """A user's rejoin tokens for a room are void."""
+
+    room_id: str
+    user_id: str
+
+
+class AuditEntry(NamedTuple):
+    """Who did what to whom; `details` is JSON."""
+
+    at: int
+    user_id: str
+    role: str
+    action: str
+    room_id: str | None
+    subject_id: str | None
+    source: str
+    details: Raw
+
+
+class EventTold(NamedTuple):
+    """A public event as it is told; `message` is the whole of it in JSON."""
+
+    room_id: str
+    seq: int
+    at: int
+    type: str
+    message: Raw
+
+
+Change = (
+    RoomPut
+    | MemberPut
+    | MemberGone
+    | SeatPut
+    | SeatPlay
+    | SeatGone
+    | SpectatorPut
+    | SpectatorGone
+    | SittingStarted
+    | SittingEnded
+    | GamePut
+    | HandOpened
+    | HandPlay
+    | PlayerDealt
+    | PlayerResult
+    | ActionDone
+    | WalletMove
+    | LedgerEntry
+    | TokensRevoked
+    | AuditEntry
+    | EventTold
+)

@@ -1,0 +1,442 @@
+"""One hand of poker from the blinds to the last chip: the adapter over PokerKit.
+
+The rules are PokerKit's (see `cash_state` for the few that it leaves open). Here its players become
+seats, the stored deck becomes its cards, and its operations become our events. A hand is a function
+of its setup and its actions, so a restart replays it.
+"""
+
+from collections.abc import Iterable
+from typing import Self
+
+from pokerkit import Card
+
+from game.poker import cards, decisions, pots, settlement
+from game.poker.hand_setup import HandSetup, TakenAction
+from game.poker.variants import VARIANTS
+from protocol.errors import ErrorCode, Refused
+from protocol.events import (
+    CardsDealt,
+    HandStarted,
+    PlayerAction,
+    PotDistributed,
+    PublicEvent,
+    Showdown,
+    StreetAdvanced,
+)
+from protocol.values import (
+    ActionName,
+    DealtIn,
+    LegalActions,
+    PotAward,
+    PotShare,
+    SeatStack,
+    ShownHand,
+    Street,
+    Winner,
+)
+from protocol.views import HandState, PotView
+
+__all__ = ["Hand", "HandSetup", "ReplayMismatch", "TakenAction"]
+
+MAX_PLAYERS = 10
+_STREETS: tuple[Street, ...] = ("preflop", "flop", "turn", "river")
+
+
+class ReplayMismatch(Exception):
+    """Stored actions do not fit the stored deck and stacks: the database contradicts itself."""
+
+
+class Hand:
+    """A hand in play. Make one with `start` or `replay`; only `act` and its kin change it."""
+
+    def __init__(self, setup: HandSetup) -> None:
+        rules = VARIANTS[setup.variant]
+        if not 2 <= len(setup.seats) <= MAX_PLAYERS:
+            raise ValueError(f"a hand is for 2 to {MAX_PLAYERS} players, not {len(setup.seats)}")
+        cards.check_deck(setup.deck, rules.deck)
+        self.setup = setup
+        self.actions: list[TakenAction] = []
+        self._rules = rules
+        # PokerKit counts players from the left of the button: heads-up that is the big blind.
+        self._players = setup.seats if len(setup.seats) > 2 else setup.seats[::-1]
+        self._player_of = {seat.seat_index: i for i, seat in enumerate(self._players)}
+        self._state = rules.make_state(
+            stacks=tuple(seat.chips for seat in self._players),
+            small_blind=setup.small_blind,
+            big_blind=setup.big_blind,
+            ante=setup.ante,
+            rake_basis_points=setup.rake_basis_points,
+            rake_cap=setup.rake_cap,
+        )
+        self._deck = cards.parse(setup.deck)
+        self._board: list[Card] = []
+        self._folded: set[int] = set()
+        self._shown: list[int] = []
+        self._awards: list[PotAward] = []
+        self._holes = self._deal_holes()
+        self._opening = self._run_on()
+
+    @classmethod
+    def start(cls, setup: HandSetup) -> Self:
+        """Post antes and blinds and deal the hole cards.
+
+        Raises:
+            ValueError: if the deck is not the variant's, or if the stacks or the number of players
+                allow no hand.
+        """
+        return cls(setup)
+
+    @classmethod
+    def replay(cls, setup: HandSetup, actions: Iterable[TakenAction]) -> Self:
+        """Build the hand again as it was after `actions`.
+
+        Raises:
+            ReplayMismatch: if one of them cannot have happened.
+        """
+        hand = cls(setup)
+        for number, taken in enumerate(actions):
+            try:
+                again, _ = hand.act(taken.seat_index, taken.action, taken.raise_to, auto=taken.auto)
+            except Refused as refused:
+                raise ReplayMismatch(f"action {number} is refused: {refused}") from refused
+            if again != taken:
+                raise ReplayMismatch(f"action {number} comes out as {again}, not {taken}")
+        return hand
+
+    # What is said about the hand
+
+    def started(self) -> HandStarted:
+        """Tell that the hand began, stacks before posting."""
+        setup = self.setup
+        return HandStarted(
+            hand_id=setup.hand_id,
+            number=setup.number,
+            button_seat=setup.button_seat,
+            small_blind_seat=self.small_blind_seat,
+            big_blind_seat=self.big_blind_seat,
+            small_blind=setup.small_blind,
+            big_blind=setup.big_blind,
+            ante=setup.ante,
+            seats=list(setup.seats),
+        )
+
+    def dealt(self, seat_index: int) -> CardsDealt:
+        """Tell a seat its hole cards; for its owner alone."""
+        return CardsDealt(
+            hand_id=self.setup.hand_id,
+            seat_index=seat_index,
+            hole_cards=self.hole_cards(seat_index),
+        )
+
+    def opening(self) -> list[PublicEvent]:
+        """List what follows `started` before the first decision.
+
+        Nothing, unless antes and blinds put everybody all-in: then the hand to its end.
+        """
+        return list(self._opening)
+
+    @property
+    def small_blind_seat(self) -> int:
+        """The seat that posted the small blind."""
+        return self.setup.seats[0].seat_index
+
+    @property
+    def big_blind_seat(self) -> int:
+        """The seat that posted the big blind."""
+        return self.setup.seats[1].seat_index
+
+    @property
+    def finished(self) -> bool:
+        """Whether every chip has its owner."""
+        return not self._state.status
+
+    @property
+    def phase(self) -> Street:
+        """The street in play; ``showdown`` once the hand is finished, however it ended."""
+        street = self._state.street_index
+        return "showdown" if self.finished or street is None else _STREETS[street]
+
+    @property
+    def board(self) -> list[str]:
+        """The community cards in dealing order."""
+        return cards.texts(self._board)
+
+    @property
+    def actor_seat(self) -> int | None:
+        """The seat to act, None once the hand is finished."""
+        player = self._state.actor_index
+        return None if player is None else self._players[player].seat_index
+
+    @property
+    def current_bet(self) -> int:
+        """The highest street bet."""
+        return 0 if self.finished else max(self._state.bets)
+
+    @property
+    def min_raise_to(self) -> int | None:
+        """The smallest total that the actor may bet or raise to, None if they may not."""
+        return self._state.min_completion_betting_or_raising_to_amount
+
+    @property
+    def pot(self) -> int:
+        """Everything bet in the hand so far, antes and the running street included."""
+        if self.finished:
+            return 0
+        return sum(self._state.starting_stacks) - sum(self._state.stacks)
+
+    @property
+    def pots(self) -> list[PotView]:
+        """`pot` split by who may still win it, main pot first; empty when finished."""
+        if self.finished:
+            return []
+        return pots.split(
+            [
+                pots.Contribution(
+                    seat.seat_index,
+                    seat.chips - self._state.stacks[i],
+                    i not in self._folded,
+                    not self._state.stacks[i],
+                )
+                for i, seat in self._in_dealing_order()
+            ]
+        )
+
+    @property
+    def rake(self) -> int:
+        """What the house took; 0 until the hand is finished."""
+        return sum(pot.rake for pot in self._awards)
+
+    def legal(self) -> LegalActions:
+        """Tell what the actor may do; nothing at all once the hand is finished."""
+        return decisions.legal_actions(self._state)
+
+    def seat_states(self) -> list[HandState]:
+        """Tell how each seat stands, in dealing order; when finished, who held cards to the end."""
+        state = self._state
+        return [
+            HandState(
+                seat_index=seat.seat_index,
+                bet=state.bets[i],
+                in_hand=i not in self._folded,
+                all_in=not self.finished and i not in self._folded and not state.stacks[i],
+                shown_cards=self.shown(seat.seat_index),
+            )
+            for i, seat in self._in_dealing_order()
+        ]
+
+    def hole_cards(self, seat_index: int) -> list[str]:
+        """The seat's hole cards, folded or not; secret unless `shown`."""
+        return cards.texts(self._holes[self._player_of[seat_index]])
+
+    def shown(self, seat_index: int) -> list[str] | None:
+        """The seat's hole cards if they were tabled, else None."""
+        shown = self._player_of[seat_index] in self._shown
+        return self.hole_cards(seat_index) if shown else None
+
+    def chips(self) -> dict[int, int]:
+        """The chips behind of each seat, in dealing order; the final stacks when finished."""
+        return {seat.seat_index: self._state.stacks[i] for i, seat in self._in_dealing_order()}
+
+    def stacks(self) -> list[SeatStack]:
+        """The same as `chips`, as `hand_complete` tells it."""
+        return [SeatStack(seat, chips) for seat, chips in self.chips().items()]
+
+    def net(self) -> dict[int, int]:
+        """What each seat has more than before the hand; negative for a loss."""
+        stacks = self.chips()
+        return {seat.seat_index: stacks[seat.seat_index] - seat.chips for seat in self.setup.seats}
+
+    def winners(self) -> list[Winner]:
+        """Who took how much from all pots together, in the order of the pots."""
+        totals: dict[int, int] = {}
+        for pot in self._awards:
+            for share in pot.winners:
+                totals[share.seat_index] = totals.get(share.seat_index, 0) + share.amount
+        return [
+            Winner(seat, self._seat(seat).user_id, amount, self._rank(self._player_of[seat]))
+            for seat, amount in totals.items()
+        ]
+
+    # What changes the hand
+
+    def act(
+        self, seat_index: int, action: ActionName, amount: int | None, *, auto: bool = False
+    ) -> tuple[TakenAction, list[PublicEvent]]:
+        """Carry out a decision, and all that follows from it without another.
+
+        Args:
+            seat_index: whose decision it is.
+            action: what to do; an all-in is a call, bet or raise as far as the rules let it.
+            amount: what a bet or raise makes of the street bet; other actions ignore it.
+            auto: whether the clock or a departure decided.
+
+        Returns:
+            What was done, and `player_action` with the streets, showdown and distribution that
+            follow it.
+
+        Raises:
+            Refused: `not_your_turn`, `bad_request` for a bet or raise without an amount, or
+                `illegal_action` with what would be legal. The hand is unchanged.
+        """
+        if self.actor_seat != seat_index:
+            raise Refused(ErrorCode.NOT_YOUR_TURN, "It is not this seat's turn.")
+        raise_to = decisions.verify(self._state, action, amount)
+        return self._carry_out(action, raise_to, auto)
+
+    def act_for_clock(self, seat_index: int) -> tuple[TakenAction, list[PublicEvent]]:
+        """Do what happens when time is up: check if possible, else fold.
+
+        Raises:
+            Refused: `not_your_turn`.
+        """
+        free = self._state.checking_or_calling_amount == 0
+        return self.act(seat_index, "CHECK" if free else "FOLD", None, auto=True)
+
+    def fold_out(self, seat_index: int) -> tuple[TakenAction, list[PublicEvent]]:
+        """Fold for a player who leaves, at their turn, even where a check is free.
+
+        Raises:
+            Refused: `not_your_turn`.
+        """
+        return self.act(seat_index, "FOLD", None, auto=True)
+
+    def _carry_out(
+        self, action: ActionName, raise_to: int | None, auto: bool
+    ) -> tuple[TakenAction, list[PublicEvent]]:
+        state = self._state
+        player = state.actor_index
+        assert player is not None
+        seat = self._players[player]
+        pot, bet, chips = self.pot, state.bets[player], state.stacks[player]
+        # PokerKit goes on to the next decision by itself, so what this one did is worked out first.
+        if action == "FOLD":
+            added = 0
+            self._folded.add(player)
+            state.fold()
+        elif raise_to is not None:
+            added = raise_to - bet
+            state.complete_bet_or_raise_to(raise_to)
+        else:
+            added = state.checking_or_calling_amount or 0
+            state.check_or_call()
+        taken = TakenAction(
+            seat_index=seat.seat_index,
+            action=action,
+            amount=added,
+            raise_to=raise_to,
+            auto=auto,
+        )
+        self.actions.append(taken)
+        told = PlayerAction(
+            hand_id=self.setup.hand_id,
+            seat_index=seat.seat_index,
+            user_id=seat.user_id,
+            action=action,
+            amount=added,
+            bet=bet + added,
+            chips=chips - added,
+            pot=pot + added,
+            auto=auto,
+        )
+        return taken, [told, *self._run_on()]
+
+    # Dealing and settling
+
+    def _deal_holes(self) -> list[tuple[Card, ...]]:
+        count = len(self._players)
+        each = self._rules.hole_cards
+        self._next_card = count * each
+        holes: list[tuple[Card, ...]] = [()] * count
+        for position, seat in enumerate(self.setup.seats):
+            holes[self._player_of[seat.seat_index]] = self._deck[position : count * each : count]
+        for player, hole in enumerate(holes):
+            self._state.deal_hole(hole, player)
+        return holes
+
+    def _draw(self, count: int) -> tuple[Card, ...]:
+        drawn = self._deck[self._next_card : self._next_card + count]
+        self._next_card += count
+        return drawn
+
+    def _run_on(self) -> list[PublicEvent]:
+        """Deal streets until somebody must decide or the hand is over."""
+        events: list[PublicEvent] = []
+        state = self._state
+        while state.status and state.actor_index is None:
+            if state.card_burning_status:
+                state.burn_card(self._draw(1))
+            count = state.board_dealing_count
+            street = state.street_index
+            assert count is not None
+            assert street is not None
+            new = self._draw(count)
+            self._board.extend(new)
+            # Taken before dealing: the last card of a run-out distributes the pot.
+            pot = self.pot
+            state.deal_board(new)
+            events.append(
+                StreetAdvanced(
+                    hand_id=self.setup.hand_id,
+                    street=_STREETS[street],
+                    cards=cards.texts(new),
+                    board=self.board,
+                    pot=pot,
+                )
+            )
+        if not state.status:
+            events.extend(self._settle())
+        return events
+
+    def _settle(self) -> list[PublicEvent]:
+        self._shown = settlement.shown_players(self._state)
+        self._awards = [
+            PotAward(
+                pot.amount,
+                pot.rake,
+                [PotShare(self._players[i].seat_index, share) for i, share in pot.shares.items()],
+            )
+            for pot in self._settled_pots()
+        ]
+        hand_id = self.setup.hand_id
+        distributed = PotDistributed(hand_id=hand_id, pots=list(self._awards))
+        if not self._shown:
+            return [distributed]
+        hands = [
+            ShownHand(
+                self._players[player].seat_index,
+                cards.texts(self._holes[player]),
+                self._rules.rank(self._holes[player], self._board),
+            )
+            for player in self._shown
+        ]
+        return [Showdown(hand_id=hand_id, hands=hands), distributed]
+
+    def _settled_pots(self) -> list[settlement.SettledPot]:
+        """The pots as they were contested, with who took them."""
+        settled = settlement.settled_pots(self._state)
+        won = [0] * len(self._players)
+        for pot in settled:
+            for player, share in pot.shares.items():
+                won[player] += share
+        put_in = [
+            pots.Contribution(
+                seat.seat_index, paid, i not in self._folded, all_in=paid == seat.chips
+            )
+            for i, seat in self._in_dealing_order()
+            for paid in [seat.chips + won[i] - self._state.stacks[i]]
+        ]
+        contested = [pot.amount for pot in pots.split(put_in)]
+        return settlement.as_contested(settled, contested, self.setup.rake_basis_points)
+
+    # Seats and players
+
+    def _in_dealing_order(self) -> list[tuple[int, DealtIn]]:
+        return [(self._player_of[seat.seat_index], seat) for seat in self.setup.seats]
+
+    def _seat(self, seat_index: int) -> DealtIn:
+        return self._players[self._player_of[seat_index]]
+
+    def _rank(self, player: int) -> str | None:
+        if player not in self._shown:
+            return None
+        return self._rules.rank(self._holes[player], self._board)

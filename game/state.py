@@ -1,0 +1,141 @@
+"""A room as its actor holds it: membership, seats, the game, the running hand.
+
+Everything here can be rebuilt from the database (`persistence.hydration`). The structs
+are mutable: deciding changes them in place once a command has been found valid, and a state whose
+changes did not commit is dropped. Times are UTC in milliseconds.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from game.poker.hand import Hand
+from protocol.values import GameStatus, LegalActions, RoomSettings, SeatStatus
+
+MemberStatus = Literal["pending", "approved", "rejected"]
+Leaving = Literal["seat", "room", "kick", "grace"]
+
+
+class Member(Struct):
+    """A user who asked to be let in, was, or was turned down.
+
+    `told_seq` is the room's seq when the request was told to host and staff.
+    """
+
+    user_id: str
+    display_name: str
+    status: MemberStatus
+    requested_at: int
+    decided_at: int | None
+    told_seq: int
+
+
+class Seat(Struct):
+    """A taken seat.
+
+    `chips` is the stack behind. `clock_outs` counts decisions in a row that the clock made. `away`:
+    told as disconnected. `leaving` is set while a hand must end before the seat can be freed.
+    """
+
+    seat_index: int
+    user_id: str
+    display_name: str
+    chips: int
+    status: SeatStatus
+    time_bank_ms: int
+    clock_outs: int
+    away: bool
+    leaving: Leaving | None
+    leaving_reason: str | None
+    sitting_id: str
+    last_seen_at: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether the seat is dealt into the next hand."""
+        return self.status == "active" and self.chips > 0 and self.leaving is None
+
+
+class Spectator(Struct):
+    """Somebody who watches."""
+
+    user_id: str
+    display_name: str
+    last_seen_at: int
+
+
+class Game(Struct):
+    """The room's game: one a room, from the first start until the room closes."""
+
+    id: str
+    status: GameStatus
+    hands_played: int
+    button_seat: int | None
+    big_blind_seat: int | None
+    hand_ended_at: int | None
+    next_hand_at: int | None
+    started_at: int
+    ended_at: int | None
+
+
+class TurnClock(Struct):
+    """The running decision: what it may be, and when the turn's own time ends and the time bank
+    begins."""
+
+    seat_index: int
+    started_at: int
+    deadline: int
+    legal: LegalActions
+
+
+class RoomState(Struct):
+    """A room. `seq` is that of the last public event, `epoch` its owner's fencing epoch."""
+
+    room_id: str
+    code: str
+    host_id: str
+    settings: RoomSettings
+    created_at: int
+    seq: int
+    epoch: int
+    next_settings: RoomSettings | None = None
+    closing: str | None = None
+    rigged_deck: tuple[str, ...] | None = None
+    closed_at: int | None = None
+    members: dict[str, Member] = {}
+    seats: dict[int, Seat] = {}
+    spectators: dict[str, Spectator] = {}
+    game: Game | None = None
+    hand: Hand | None = None
+    clock: TurnClock | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the room is closed for good."""
+        return self.closed_at is not None
+
+    @property
+    def status(self) -> Literal["waiting", "playing", "paused", "closed"]:
+        """The room's status as lobby and snapshot tell it."""
+        if self.closed:
+            return "closed"
+        if self.game is None or self.game.status == "ended":
+            return "waiting"
+        return self.game.status
+
+    def seat_of(self, user_id: str) -> Seat | None:
+        """Return the seat that a user has, if any."""
+        for seat in self.seats.values():
+            if seat.user_id == user_id:
+                return seat
+        return None
+
+    def in_hand(self, seat: Seat) -> bool:
+        """Whether a seat was dealt into the running hand, folded since or not."""
+        return self.hand is not None and any(
+            dealt.seat_index == seat.seat_index for dealt in self.hand.setup.seats
+        )
+
+    def ready_seats(self) -> list[Seat]:
+        """List the seats that the next hand deals in, by seat index."""
+        return [seat for _, seat in sorted(self.seats.items()) if seat.ready]

@@ -1,0 +1,1 @@
+"""PostgreSQL on trio: pool, journal, hydration, listener, migrations."""

@@ -1,0 +1,186 @@
+"""Rooms as their actors hold them, read back from the database: one, or all live ones set-wise.
+
+However many rooms are asked for, the number of queries is the same. All of them run in one
+repeatable-read transaction, so that they see one snapshot.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any
+
+import msgspec
+from psycopg import IsolationLevel
+from psycopg.rows import dict_row
+
+from game.poker.hand import Hand, HandSetup, TakenAction
+from game.state import Game, Member, RoomState, Seat, Spectator, TurnClock
+from persistence.pool import Connection, Pool
+from protocol.values import DealtIn, RoomSettings
+
+_SETTINGS = RoomSettings.__struct_fields__
+
+_ROOMS = f"""
+SELECT r.id, r.code, r.host_id, {", ".join(f"r.{name}" for name in _SETTINGS)},
+       r.next_settings, r.closing, r.rigged_deck,
+       to_ms(r.created_at) AS created_at, to_ms(r.closed_at) AS closed_at, g.seq, g.owner_epoch
+FROM rooms r JOIN game_states g ON g.room_id = r.id WHERE r.id = ANY(%s)
+"""
+_MEMBERS = """
+SELECT room_id, user_id, display_name, status, to_ms(requested_at) AS requested_at,
+       to_ms(decided_at) AS decided_at, told_seq
+FROM room_players WHERE room_id = ANY(%s)
+"""
+_SEATS = """
+SELECT room_id, seat_index, user_id, display_name, chips, status, time_bank_ms, clock_outs, away,
+       leaving, leaving_reason, sitting_id, to_ms(last_seen_at) AS last_seen_at
+FROM room_seats WHERE room_id = ANY(%s) ORDER BY room_id, seat_index
+"""
+_SPECTATORS = """
+SELECT room_id, user_id, display_name, to_ms(last_seen_at) AS last_seen_at
+FROM room_spectators WHERE room_id = ANY(%s)
+"""
+_GAMES = """
+SELECT room_id, id, status, hands_played, button_seat, big_blind_seat,
+       to_ms(hand_ended_at) AS hand_ended_at, to_ms(next_hand_at) AS next_hand_at,
+       to_ms(started_at) AS started_at, to_ms(ended_at) AS ended_at
+FROM games WHERE room_id = ANY(%s)
+"""
+_HANDS = """
+SELECT id AS hand_id, room_id, number, variant, deck, button_seat, small_blind, big_blind, ante,
+       rake_basis_points, rake_cap, to_ms(turn_started_at) AS turn_started_at,
+       to_ms(turn_deadline) AS turn_deadline
+FROM hands WHERE room_id = ANY(%s) AND ended_at IS NULL
+"""
+_PLAYERS = """
+SELECT hand_id, seat_index, user_id, starting_stack AS chips
+FROM players WHERE hand_id = ANY(%s) ORDER BY hand_id, position
+"""
+_ACTIONS = """
+SELECT hand_id, seat_index, action, amount, raise_to, auto
+FROM actions WHERE hand_id = ANY(%s) ORDER BY hand_id, ordinal
+"""
+
+QUERIES = 8
+"""How many queries a hydration makes, for any number of rooms."""
+
+Record = dict[str, Any]
+
+
+async def load_room(pool: Pool, room_id: str) -> RoomState | None:
+    """Read one room, or None if there is none with this id."""
+    return (await load_rooms(pool, [room_id])).get(room_id)
+
+
+async def load_rooms(
+    pool: Pool, room_ids: Sequence[str], unreadable: dict[str, Exception] | None = None
+) -> dict[str, RoomState]:
+    """Read rooms by id; ids without a room are not in the answer.
+
+    Running hands are replayed on their stored decks.
+
+    Args:
+        pool: the database.
+        room_ids: which rooms.
+        unreadable: where given, takes the errors of rooms whose rows contradict each other, so
+            that one of them does not keep the others from being read.
+
+    Raises:
+        Unavailable: the database is away.
+        Exception: the rows of a room contradict each other, and `unreadable` was not given.
+    """
+    async with pool.transaction(
+        isolation=IsolationLevel.REPEATABLE_READ,
+        read_only=True,
+        timeout_s=None if len(room_ids) == 1 else inf,
+    ) as conn:
+        rooms = await _rows(conn, _ROOMS, room_ids)
+        members = _by_room(await _rows(conn, _MEMBERS, room_ids))
+        seats = _by_room(await _rows(conn, _SEATS, room_ids))
+        spectators = _by_room(await _rows(conn, _SPECTATORS, room_ids))
+        games = _by_room(await _rows(conn, _GAMES, room_ids))
+        hands = {row.pop("room_id"): row for row in await _rows(conn, _HANDS, room_ids)}
+        hand_ids = [row["hand_id"] for row in hands.values()]
+        players = _by_hand(await _rows(conn, _PLAYERS, hand_ids))
+        actions = _by_hand(await _rows(conn, _ACTIONS, hand_ids))
+    loaded: dict[str, RoomState] = {}
+    for row in rooms:
+        room_id = row["id"]
+        try:
+            state = _room(row)
+            state.members = {m["user_id"]: Member(**m) for m in members[room_id]}
+            state.seats = {s["seat_index"]: Seat(**s) for s in seats[room_id]}
+            state.spectators = {s["user_id"]: Spectator(**s) for s in spectators[room_id]}
+            state.game = next((Game(**g) for g in games[room_id]), None)
+            if (hand := hands.get(room_id)) is not None:
+                _add_hand(state, hand, players, actions)
+        except Exception as error:
+            if unreadable is None:
+                raise
+            unreadable[room_id] = error
+        else:
+            loaded[room_id] = state
+    return loaded
+
+
+def _add_hand(
+    state: RoomState,
+    hand: Record,
+    players: Mapping[str, list[Record]],
+    actions: Mapping[str, list[Record]],
+) -> None:
+    started_at, deadline = hand.pop("turn_started_at"), hand.pop("turn_deadline")
+    hand_id = hand["hand_id"]
+    state.hand = _hand(hand, players[hand_id], actions[hand_id])
+    if state.hand.actor_seat is not None:
+        state.clock = TurnClock(state.hand.actor_seat, started_at, deadline, state.hand.legal())
+
+
+async def _rows(conn: Connection, query: str, keys: Sequence[str]) -> list[Record]:
+    cursor = conn.cursor(row_factory=dict_row)
+    await cursor.execute(query, (list(keys),))
+    return await cursor.fetchall()
+
+
+def _by_room(rows: list[Record]) -> defaultdict[str, list[Record]]:
+    grouped: defaultdict[str, list[Record]] = defaultdict(list)
+    for row in rows:
+        grouped[row.pop("room_id")].append(row)
+    return grouped
+
+
+def _by_hand(rows: list[Record]) -> defaultdict[str, list[Record]]:
+    grouped: defaultdict[str, list[Record]] = defaultdict(list)
+    for row in rows:
+        grouped[row.pop("hand_id")].append(row)
+    return grouped
+
+
+def _room(row: Record) -> RoomState:
+    following = row["next_settings"]
+    rigged = row["rigged_deck"]
+    return RoomState(
+        room_id=row["id"],
+        code=row["code"],
+        host_id=row["host_id"],
+        settings=RoomSettings(**{name: row[name] for name in _SETTINGS}),
+        created_at=row["created_at"],
+        seq=row["seq"],
+        epoch=row["owner_epoch"],
+        next_settings=None if following is None else msgspec.convert(following, RoomSettings),
+        closing=row["closing"],
+        rigged_deck=None if rigged is None else _cards(rigged),
+        closed_at=row["closed_at"],
+    )
+
+
+def _hand(hand: Record, players: list[Record], actions: list[Record]) -> Hand:
+    setup = HandSetup(
+        **{**hand, "deck": _cards(hand["deck"])},
+        seats=tuple(DealtIn(**player) for player in players),
+    )
+    return Hand.replay(setup, [TakenAction(**action) for action in actions])
+
+
+def _cards(run: str) -> tuple[str, ...]:
+    return tuple(run[i : i + 2] for i in range(0, len(run), 2))

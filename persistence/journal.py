@@ -1,0 +1,286 @@
+"""Group commit: what many rooms decided at the same moment is committed together.
+
+A writer takes all units that wait and commits them in one statement and one transaction. While one
+batch commits, the next one gathers; waiting for company is never needed. Every unit is fenced on
+its own: a batch in which one unit is refused is told so as a whole, and the writer commits the rest
+without it.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import outcome
+import psycopg
+import structlog
+import trio
+
+from persistence.errors import (
+    ConstraintViolated,
+    OutcomeUnknown,
+    PersistenceError,
+    RowsRefused,
+    Superseded,
+    Unavailable,
+    translate,
+)
+from persistence.pool import Connection
+from persistence.units import CommitUnit, encode_batch
+
+log = structlog.stdlib.get_logger(__name__)
+
+MAX_BATCH_UNITS = 512
+COMMIT_TIMEOUT_S = 10.0
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MAX_S = 1.0
+_SUPERSEDED_STATE = "CR001"
+_WALLET_MISSING_STATE = "CR002"
+WALLET_MISSING = "wallets_missing"
+"""What `ConstraintViolated` names when chips would move from or to a wallet that is not there."""
+_ROLLED_BACK_CLASS = "40"
+_ROLLED_BACK_RETRIES = 5
+
+# The journal's statements always reach few rows by key, whatever the planner believes when it first
+# sees them; a plan made while tables were empty must not stay a sequential scan for ever.
+WRITER_SESSION = (
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
+    "SET plan_cache_mode = force_generic_plan; SET synchronous_commit = on; SET jit = off"
+)
+
+
+class JournalLike(Protocol):
+    """What an actor needs of a journal."""
+
+    async def commit(self, unit: CommitUnit, on_committed: Callable[[], None]) -> None:
+        """Commit a unit; see `Journal.commit`."""
+
+
+class _Waiting:
+    __slots__ = ("on_committed", "since", "task", "told", "unit")
+
+    def __init__(self, unit: CommitUnit, on_committed: Callable[[], None]) -> None:
+        self.unit = unit
+        self.on_committed = on_committed
+        self.task = trio.lowlevel.current_task()
+        self.since = trio.current_time()
+        self.told = False
+
+    def committed(self) -> None:
+        self.told = True
+        trio.lowlevel.reschedule(self.task, outcome.capture(self.on_committed))
+
+    def failed(self, error: Exception) -> None:
+        self.told = True
+        trio.lowlevel.reschedule(self.task, outcome.Error(error))
+
+
+class Journal:
+    """The writers of one server process.
+
+    Args:
+        connect: makes a new connection in autocommit mode; raising `psycopg.Error` or
+            `PersistenceError` counts as "database away".
+        timeout_s: how long a unit waits for a database that is away, in seconds.
+        writers: number of writer connections.
+        on_batch: told of each committed batch: its units and the seconds that it took.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        *,
+        timeout_s: float,
+        writers: int = 1,
+        on_batch: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._timeout_s = timeout_s
+        self._writers = writers
+        self._on_batch = on_batch
+        self._waiting: deque[_Waiting] = deque()
+        self._arrival = trio.lowlevel.ParkingLot()
+        self._away = False
+        self._stopped = False
+
+    @property
+    def depth(self) -> int:
+        """Units that wait to be committed."""
+        return len(self._waiting)
+
+    @property
+    def away(self) -> bool:
+        """Whether the last attempt found no database."""
+        return self._away
+
+    async def commit(self, unit: CommitUnit, on_committed: Callable[[], None]) -> None:
+        """Commit one unit.
+
+        `on_committed` is called once the transaction is durable, before any other task runs; it
+        must not wait. What it raises is raised here.
+
+        Raises:
+            Superseded: the room is no longer at the unit's seq and epoch. Nothing was written.
+            ConstraintViolated: the schema refused a row. Nothing was written.
+            Unavailable: the database was away for `timeout_s`, or the writers have ended. Nothing
+                was written.
+            OutcomeUnknown: the connection broke while the unit was being committed.
+            Exception: the rows cannot be encoded, or the database refused their values. Nothing was
+                written.
+
+        Cancellation: none; the outcome is always waited for (it is bounded).
+        """
+        if self._stopped:
+            raise Unavailable("the server is stopping")
+        self._waiting.append(_Waiting(unit, on_committed))
+        self._arrival.unpark()
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the writers until cancelled; units in flight are waited for, those waiting fail."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(self._writers):
+                    nursery.start_soon(self._write)
+                task_status.started()
+        finally:
+            self._stopped = True
+            self._fail_waiting(Unavailable("the server is stopping"))
+
+    async def _write(self) -> None:
+        conn: Connection | None = None
+        backoff_s = BACKOFF_FIRST_S
+        try:
+            while True:
+                if not self._waiting and not self._away:
+                    await self._arrival.park()
+                    continue
+                if conn is not None and not conn.is_quiet():
+                    # Lost while idle: nothing is in flight on it, so no outcome is in doubt.
+                    with trio.CancelScope(shield=True):
+                        await conn.close()
+                if conn is None or conn.closed:
+                    conn = await self._reconnect()
+                    if conn is None:
+                        await trio.sleep(backoff_s)
+                        backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+                        continue
+                    backoff_s = BACKOFF_FIRST_S
+                    # Looking for a database that was away needs nobody who waits for it.
+                    continue
+                batch = [
+                    self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH_UNITS))
+                ]
+                try:
+                    with trio.CancelScope(shield=True):
+                        await self._commit_all(conn, batch)
+                finally:
+                    for waiting in batch:
+                        if not waiting.told and waiting not in self._waiting:
+                            waiting.failed(OutcomeUnknown("the writer failed"))
+        finally:
+            if conn is not None:
+                with trio.CancelScope(shield=True):
+                    await conn.close()
+
+    async def _reconnect(self) -> Connection | None:
+        try:
+            with trio.fail_after(self._timeout_s):
+                conn = await self._connect()
+                try:
+                    await conn.execute(WRITER_SESSION)
+                except BaseException:
+                    with trio.CancelScope(shield=True):
+                        await conn.close()
+                    raise
+        except (psycopg.Error, PersistenceError, trio.TooSlowError, OSError) as error:
+            if not self._away:
+                log.warning("database_away", reason=type(error).__name__)
+            self._away = True
+            self._fail_waiting(Unavailable("no connection"), older_than_s=self._timeout_s)
+            return None
+        if self._away:
+            log.info("database_back")
+        self._away = False
+        return conn
+
+    def _fail_waiting(self, error: Unavailable, older_than_s: float = 0.0) -> None:
+        limit = trio.current_time() - older_than_s
+        while self._waiting and self._waiting[0].since <= limit:
+            self._waiting.popleft().failed(error)
+
+    async def _commit_all(self, conn: Connection, batch: list[_Waiting]) -> None:
+        """Commit a batch, without those that are refused; every unit of it gets its outcome."""
+        todo = batch
+        retries = _ROLLED_BACK_RETRIES
+        while todo:
+            began = trio.current_time()
+            error = await _commit_together(conn, [w.unit for w in todo])
+            if error is None:
+                for waiting in todo:
+                    waiting.committed()
+                if self._on_batch is not None:
+                    self._on_batch(len(todo), trio.current_time() - began)
+                return
+            if _lost(conn):
+                for waiting in todo:
+                    waiting.failed(OutcomeUnknown("the connection broke during a commit"))
+                return
+            state = error.sqlstate or "" if isinstance(error, psycopg.Error) else ""
+            lost = _superseded_rooms(error) if state == _SUPERSEDED_STATE else frozenset()
+            if not lost.isdisjoint(waiting.unit.room_id for waiting in todo):
+                for waiting in todo:
+                    if waiting.unit.room_id in lost:
+                        waiting.failed(Superseded(waiting.unit.room_id))
+                todo = [w for w in todo if w.unit.room_id not in lost]
+            elif state.startswith(_ROLLED_BACK_CLASS) and retries:
+                retries -= 1
+            elif len(todo) == 1:
+                todo[0].failed(_translated(error))
+                return
+            else:
+                # Halves, so that one bad unit among many costs a few commits more, not one each.
+                middle = len(todo) // 2
+                for half in (todo[:middle], todo[middle:]):
+                    if _lost(conn):
+                        self._waiting.extendleft(reversed(half))
+                    else:
+                        await self._commit_all(conn, half)
+                return
+
+
+async def _commit_together(conn: Connection, units: list[CommitUnit]) -> Exception | None:
+    """Commit units in one transaction; say why that did not work, or may not have."""
+    try:
+        document = encode_batch(units).decode()
+    except Exception as error:
+        return error
+    try:
+        with trio.move_on_after(COMMIT_TIMEOUT_S) as scope:
+            await conn.execute("SELECT commit_batch(%s::jsonb)", (document,), prepare=True)
+    except psycopg.Error as error:
+        return error
+    if scope.cancelled_caught:
+        await conn.close()
+        return psycopg.OperationalError("the commit took too long")
+    return None
+
+
+def _lost(conn: Connection) -> bool:
+    return conn.closed
+
+
+def _superseded_rooms(error: Exception) -> frozenset[str]:
+    assert isinstance(error, psycopg.Error)
+    return frozenset((error.diag.message_detail or "").split("\n"))
+
+
+def _translated(error: Exception) -> Exception:
+    if not isinstance(error, psycopg.Error):
+        return error
+    if error.sqlstate == _WALLET_MISSING_STATE:
+        return ConstraintViolated(WALLET_MISSING, "wallets")
+    try:
+        return translate(error)
+    except psycopg.Error:
+        # Its text may quote the rows, hole cards among them, and ends in the log.
+        return RowsRefused(error.sqlstate)

@@ -1,0 +1,36 @@
+-- One room, whole, for one user: a single statement, so a single snapshot of the database.
+-- Parameters: room_id, user_id, recent (how many actions). Times come in milliseconds.
+SELECT jsonb_build_object(
+    'seq', g.seq,
+    'state', g.current_state,
+    'room', to_jsonb(r) - ARRAY['owner_node', 'owner_epoch', 'rigged_deck', 'closing', 'closed_at']
+            || jsonb_build_object('created_at', to_ms(r.created_at)),
+    'rigged', r.rigged_deck IS NOT NULL,
+    'seats', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                  'seat_index', s.seat_index, 'user_id', s.user_id,
+                  'display_name', s.display_name, 'chips', s.chips, 'status', s.status,
+                  'connected', s.connected, 'last_seen_at', to_ms(s.last_seen_at),
+                  'leaving', s.leaving) ORDER BY s.seat_index), '[]')
+              FROM room_seats s WHERE s.room_id = r.id),
+    'spectators', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                       'user_id', w.user_id, 'display_name', w.display_name)
+                       ORDER BY w.user_id), '[]')
+                   FROM room_spectators w WHERE w.room_id = r.id),
+    'member', (SELECT jsonb_build_object('display_name', m.display_name, 'status', m.status)
+               FROM room_players m WHERE m.room_id = r.id AND m.user_id = %(user_id)s),
+    'hole_cards', (SELECT to_jsonb(p.hole_cards)
+                   FROM hands h JOIN players p ON p.hand_id = h.id AND p.user_id = %(user_id)s
+                   WHERE h.room_id = r.id AND h.ended_at IS NULL),
+    'pending', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                    'user_id', m.user_id, 'display_name', m.display_name,
+                    'requested_at', to_ms(m.requested_at)) ORDER BY m.requested_at), '[]')
+                FROM room_players m WHERE m.room_id = r.id AND m.status = 'pending'),
+    'recent_actions', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                           'hand_id', a.hand_id, 'seq', a.seq, 'seat_index', a.seat_index,
+                           'user_id', a.user_id, 'action', a.action, 'amount', a.amount,
+                           'auto', a.auto, 'at', to_ms(a.at)) ORDER BY a.seq), '[]')
+                       FROM (SELECT * FROM actions WHERE room_id = r.id
+                             ORDER BY seq DESC LIMIT %(recent)s) a)
+)::text
+FROM rooms r JOIN game_states g ON g.room_id = r.id
+WHERE r.id = %(room_id)s

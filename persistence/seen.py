@@ -1,0 +1,110 @@
+"""When seated players and spectators were last seen, and whose grace is over."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from persistence.pool import Pool
+
+# The rows of a room are only written under the lock on its game_states row, and these locks are
+# taken in the order of room ids, as the journal does, so that the two never wait for each other.
+# The write may be forgotten in a crash, so it does not wait for the disk while it holds the locks.
+_FLUSH = """
+WITH told AS (
+    SELECT r ->> 0 AS room_id, r ->> 1 AS user_id, from_ms((r ->> 2)::bigint) AS at,
+           (r ->> 3)::boolean AS connected
+    FROM jsonb_array_elements(%(rows)s::jsonb) r,
+         (SELECT set_config('synchronous_commit', 'off', true)) s
+), locked AS MATERIALIZED (
+    SELECT g.room_id FROM game_states g WHERE g.room_id IN (SELECT room_id FROM told)
+    ORDER BY g.room_id FOR NO KEY UPDATE
+), seen AS MATERIALIZED (
+    SELECT told.* FROM told JOIN locked USING (room_id)
+), seats AS (
+    UPDATE room_seats s SET last_seen_at = greatest(s.last_seen_at, seen.at),
+                            connected = seen.connected
+    FROM seen WHERE s.room_id = seen.room_id AND s.user_id = seen.user_id
+), tokens AS (
+    UPDATE rejoin_tokens t
+    SET expires_at = greatest(t.expires_at, seen.at + %(token_ms)s * interval '1 millisecond')
+    FROM seen WHERE t.room_id = seen.room_id AND t.user_id = seen.user_id AND NOT t.replaced
+)
+UPDATE room_spectators s SET last_seen_at = greatest(s.last_seen_at, seen.at),
+                             connected = seen.connected
+FROM seen WHERE s.room_id = seen.room_id AND s.user_id = seen.user_id
+"""
+_OVERDUE = """
+SELECT s.room_id, s.user_id, to_ms(s.last_seen_at),
+       CASE WHEN s.last_seen_at < from_ms(%(free_before)s) AND s.leaving IS NULL THEN 'gone'
+            ELSE 'unseen' END
+FROM room_seats s JOIN rooms r ON r.id = s.room_id
+WHERE r.owner_node = %(node_id)s AND r.status <> 'closed'
+  AND (NOT s.connected OR s.last_seen_at < from_ms(%(silent_before)s))
+  AND (s.last_seen_at < from_ms(%(away_before)s) AND NOT s.away
+       OR s.last_seen_at < from_ms(%(free_before)s) AND s.leaving IS NULL)
+UNION ALL
+SELECT w.room_id, w.user_id, to_ms(w.last_seen_at), 'unseen'
+FROM room_spectators w JOIN rooms r ON r.id = w.room_id
+WHERE r.owner_node = %(node_id)s AND r.status <> 'closed'
+  AND (NOT w.connected OR w.last_seen_at < from_ms(%(silent_before)s))
+  AND w.last_seen_at < from_ms(%(drop_before)s)
+UNION ALL
+SELECT s.room_id, s.user_id, to_ms(s.last_seen_at), 'back'
+FROM room_seats s JOIN rooms r ON r.id = s.room_id
+WHERE r.owner_node = %(node_id)s AND r.status <> 'closed'
+  AND (s.connected OR s.last_seen_at >= from_ms(%(away_before)s))
+  AND (s.away OR s.leaving = 'grace')
+"""
+
+
+class SeenAt(NamedTuple):
+    """A user seen in a room at a time (UTC, ms), and whether a socket of theirs is there now."""
+
+    room_id: str
+    user_id: str
+    at: int
+    connected: bool
+
+
+class Overdue(NamedTuple):
+    """A user whose grace is over, `unseen` (the first, or a spectator's) or `gone` (the second), or
+    who is `back`."""
+
+    room_id: str
+    user_id: str
+    last_seen_at: int
+    grace: str
+
+
+async def flush(pool: Pool, seen: Iterable[SeenAt], token_ms: int) -> None:
+    """Write who was seen when; a rejoin token lives `token_ms` past it."""
+    rows = msgspec.json.encode(list(seen)).decode()
+    async with pool.connection() as conn:
+        await conn.execute(_FLUSH, {"rows": rows, "token_ms": token_ms})
+
+
+async def overdue(
+    pool: Pool,
+    node_id: str,
+    *,
+    away_before: int,
+    free_before: int,
+    drop_before: int,
+    silent_before: int,
+) -> list[Overdue]:
+    """List who is overdue in a node's rooms, all times being UTC in milliseconds.
+
+    Somebody with a socket is not overdue, unless nothing was heard since `silent_before`, when the
+    socket would have been closed.
+    """
+    values = {
+        "node_id": node_id,
+        "away_before": away_before,
+        "free_before": free_before,
+        "drop_before": drop_before,
+        "silent_before": silent_before,
+    }
+    async with pool.connection(read_only=True) as conn:
+        cursor = await conn.execute(_OVERDUE, values)
+        return [Overdue(*row) for row in await cursor.fetchall()]

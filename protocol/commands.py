@@ -1,0 +1,248 @@
+"""Every command that a client may send: one closed union, decoded straight from the frame.
+
+`id` is the client's own and comes back as `re`. `command_id` (a UUID) makes a command happen at
+most once. A room command without `room_id` means the room that the socket authenticated for.
+"""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from protocol.tags import snake
+from protocol.values import (
+    ActionName,
+    Card,
+    ChipsDelta,
+    DisplayName,
+    PositiveChips,
+    Reason,
+    RoomKey,
+    RoomRole,
+    SeatIndex,
+    SettingsPatch,
+    UserKey,
+)
+
+ReplyId = Annotated[int, Meta(ge=1)]
+Seq = Annotated[int, Meta(ge=0)]
+CommandKey = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}\\Z"
+    ),
+]
+TokenText = Annotated[str, Meta(min_length=1, max_length=8192)]
+ChannelName = Annotated[str, Meta(min_length=1, max_length=200)]
+JoinCode = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,12}\Z")]
+
+
+class Command(Struct, tag_field="type", tag=snake, kw_only=True):
+    """The envelope of every command."""
+
+    id: ReplyId | None = None
+    command_id: CommandKey | None = None
+
+
+class RoomCommand(Command, kw_only=True):
+    """A command to one room's actor."""
+
+    room_id: RoomKey = ""
+
+
+# The socket
+
+
+class Authenticate(Command, kw_only=True):
+    """Say who one is: by access token, or by rejoin token with the room that it is for."""
+
+    token: TokenText | None = None
+    rejoin_token: TokenText | None = None
+    room_id: RoomKey | None = None
+    last_seq: Seq | None = None
+
+
+class Heartbeat(Command):
+    """Be seen."""
+
+
+class Subscribe(Command, kw_only=True):
+    """Get the events of a channel from now on, or from after `last_seq` on."""
+
+    channel: ChannelName
+    last_seq: Seq | None = None
+
+
+class Unsubscribe(Command, kw_only=True):
+    """Stop getting the events of a channel."""
+
+    channel: ChannelName
+
+
+class Hydrate(RoomCommand, kw_only=True):
+    """Get the whole room as the asker's role (or a lesser one) sees it."""
+
+    role: RoomRole | None = None
+
+
+# Rooms and membership
+
+
+class CreateRoom(Command, kw_only=True):
+    """Make a room; the asker becomes its host."""
+
+    settings: SettingsPatch = SettingsPatch()
+    display_name: DisplayName | None = None
+
+
+class ListRooms(Command):
+    """List the rooms of the lobby."""
+
+
+class Join(Command, kw_only=True):
+    """Ask to be let into a room, named by id or by its join code."""
+
+    room_id: RoomKey | None = None
+    code: JoinCode | None = None
+    display_name: DisplayName | None = None
+
+
+class Approve(RoomCommand, kw_only=True):
+    """Let a pending user in."""
+
+    user_id: UserKey
+
+
+class Reject(RoomCommand, kw_only=True):
+    """Turn a pending user down."""
+
+    user_id: UserKey
+
+
+class Seat(RoomCommand, kw_only=True):
+    """Take an empty seat with a buy-in from the wallet."""
+
+    seat_index: SeatIndex
+    buy_in: PositiveChips
+    display_name: DisplayName | None = None
+
+
+class LeaveSeat(RoomCommand):
+    """Give the seat up; in a hand, it is folded at the player's turn first."""
+
+
+class Spectate(RoomCommand, kw_only=True):
+    """Watch."""
+
+    display_name: DisplayName | None = None
+
+
+class LeaveRoom(RoomCommand):
+    """Leave the room altogether, or withdraw a pending request."""
+
+
+# Play
+
+
+class Action(RoomCommand, kw_only=True):
+    """Decide at one's turn; `amount` is the total that a bet or raise makes of the street bet."""
+
+    action: ActionName
+    amount: PositiveChips | None = None
+
+
+class SitOut(RoomCommand):
+    """Be dealt out from the next hand on."""
+
+
+class SitIn(RoomCommand):
+    """Be dealt in from the next hand on."""
+
+
+class TopUp(RoomCommand, kw_only=True):
+    """Add chips from the wallet to the stack, between hands."""
+
+    amount: PositiveChips
+
+
+# The host
+
+
+class Start(RoomCommand):
+    """Start the game, or the next hand where hands do not start by themselves."""
+
+
+class Pause(RoomCommand):
+    """Stop after the current hand."""
+
+
+class Resume(RoomCommand):
+    """Go on."""
+
+
+class Kick(RoomCommand, kw_only=True):
+    """Remove a user from the room."""
+
+    user_id: UserKey
+    reason: Reason | None = None
+
+
+class ChangeSettings(RoomCommand, kw_only=True, tag="settings"):
+    """Change settings from the next hand on; whole under `settings`, or flat beside it."""
+
+    settings: SettingsPatch | UnsetType = UNSET
+
+
+class AdjustChips(RoomCommand, kw_only=True):
+    """Change a player's stack against the house account, between hands."""
+
+    user_id: UserKey
+    delta: ChipsDelta
+    reason: Reason
+
+
+class TransferHost(RoomCommand, kw_only=True):
+    """Hand the room over to another member."""
+
+    user_id: UserKey
+
+
+class CloseRoom(RoomCommand, kw_only=True):
+    """Close the room; stacks go home after the current hand."""
+
+    reason: Reason | None = None
+
+
+class RigDeck(RoomCommand, kw_only=True):
+    """Fix the next hand's deck, in the order in which it is dealt (only where configured)."""
+
+    cards: Annotated[list[Card], Meta(min_length=1, max_length=52)]
+
+
+SocketCommand = Authenticate | Heartbeat | Subscribe | Unsubscribe | Hydrate
+ClubCommand = CreateRoom | ListRooms
+AnyRoomCommand = (
+    Join
+    | Approve
+    | Reject
+    | Seat
+    | LeaveSeat
+    | Spectate
+    | LeaveRoom
+    | Action
+    | SitOut
+    | SitIn
+    | TopUp
+    | Start
+    | Pause
+    | Resume
+    | Kick
+    | ChangeSettings
+    | AdjustChips
+    | TransferHost
+    | CloseRoom
+    | RigDeck
+)
+"""What a room's actor decides."""
+
+AnyCommand = SocketCommand | ClubCommand | AnyRoomCommand
+"""What a frame may hold."""

@@ -1,0 +1,323 @@
+"""Every event that the server sends unasked.
+
+A public room event carries the room's next `seq`; its fields beyond `type`, `channel`, `seq` and
+`at` are, field for field, the `payload` of that `seq` in `room_events`. A private event carries the
+`seq` of the public event that it goes with, and ``private: true``. `at` is UTC in milliseconds
+since 1970. The classes are mutable because the room stamps the envelope when it emits them.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from protocol.tags import snake
+from protocol.values import (
+    ActionName,
+    DealtIn,
+    LegalActions,
+    PotAward,
+    RoomSettings,
+    SeatStack,
+    ShownHand,
+    Street,
+    Winner,
+)
+
+
+class Event(Struct, tag_field="type", tag=snake, kw_only=True):
+    """The envelope of every event."""
+
+    channel: str = ""
+    seq: int = 0
+    at: int = 0
+
+
+class PublicEvent(Event):
+    """An event told to everybody in the room and kept in `room_events`."""
+
+
+class PrivateEvent(Event, kw_only=True):
+    """An event for some subscribers only; never in `room_events`."""
+
+    private: Literal[True] = True
+
+
+# A hand
+
+
+class HandStarted(PublicEvent):
+    """A hand begins; `seats` in dealing order from the small blind on, stacks before posting."""
+
+    hand_id: str
+    number: int
+    button_seat: int
+    small_blind_seat: int
+    big_blind_seat: int
+    small_blind: int
+    big_blind: int
+    ante: int
+    seats: list[DealtIn]
+
+
+class CardsDealt(PrivateEvent):
+    """The owner's hole cards; goes with `HandStarted`."""
+
+    hand_id: str
+    seat_index: int
+    hole_cards: list[str]
+
+
+class TurnStarted(PublicEvent):
+    """A decision begins. `deadline` is UTC in ms, `timebank_remaining` in ms beyond it."""
+
+    seat_index: int
+    user_id: str
+    deadline: int
+    timebank_remaining: int
+    legal: LegalActions
+
+
+class PlayerAction(PublicEvent):
+    """A decision was made.
+
+    `amount` is what it added to the pot, `bet` the seat's street bet after it, `chips` the stack
+    behind, `pot` everything bet in the hand so far. `auto`: the clock or a departure decided.
+    """
+
+    hand_id: str
+    seat_index: int
+    user_id: str
+    action: ActionName
+    amount: int
+    bet: int
+    chips: int
+    pot: int
+    auto: bool
+
+
+class StreetAdvanced(PublicEvent):
+    """Board cards were dealt: `cards` are the new ones, `board` all of them in dealing order."""
+
+    hand_id: str
+    street: Street
+    cards: list[str]
+    board: list[str]
+    pot: int
+
+
+class Showdown(PublicEvent):
+    """Hands tabled, in showdown order; a mucked hand is not listed."""
+
+    hand_id: str
+    hands: list[ShownHand]
+
+
+class PotDistributed(PublicEvent):
+    """Who took which pot, main pot first. An uncalled bet that went back is in no pot."""
+
+    hand_id: str
+    pots: list[PotAward]
+
+
+class HandComplete(PublicEvent):
+    """A hand is over. `next_hand_at` is UTC in ms, or None if none is due by itself."""
+
+    hand_id: str
+    winners: list[Winner]
+    stacks: list[SeatStack]
+    next_hand_at: int | None
+
+
+# Membership and seats
+
+
+class PlayerJoinRequested(PrivateEvent):
+    """Somebody asks to be let in; for the host and staff."""
+
+    user_id: str
+    display_name: str
+    requested_at: int
+
+
+class PlayerApproved(PublicEvent):
+    """A user was let in."""
+
+    user_id: str
+    display_name: str
+
+
+class MembershipApproved(PrivateEvent, tag="player_approved"):
+    """The same told to the user, on their own channel, with the token that lets them rejoin."""
+
+    room_id: str
+    user_id: str
+    display_name: str
+    rejoin_token: str
+
+
+class PlayerRejected(PublicEvent):
+    """A request was turned down."""
+
+    user_id: str
+
+
+class MembershipRejected(PrivateEvent, tag="player_rejected"):
+    """The same told to the user; `retry_at` (UTC, ms) is when they may ask again."""
+
+    room_id: str
+    user_id: str
+    retry_at: int
+
+
+class PlayerSeated(PublicEvent):
+    """A user took a seat with a stack."""
+
+    seat_index: int
+    user_id: str
+    display_name: str
+    chips: int
+
+
+class SpectatorJoined(PublicEvent):
+    """A user watches."""
+
+    user_id: str
+    display_name: str
+
+
+class SpectatorLeft(PublicEvent):
+    """A user stopped watching; `reason` is ``left``, ``seated``, ``unseen`` or ``kicked``."""
+
+    user_id: str
+    reason: str
+
+
+class PlayerLeftSeat(PublicEvent):
+    """A player left the seat by their own will; `chips` went back to their wallet."""
+
+    seat_index: int
+    user_id: str
+    chips: int
+
+
+class SeatFreed(PublicEvent):
+    """The grace period ended: the seat is free, `chips` went back to the wallet."""
+
+    seat_index: int
+    user_id: str
+    chips: int
+
+
+class PlayerDisconnected(PublicEvent):
+    """A seated player was not seen for the grace time; they keep the seat for now."""
+
+    seat_index: int
+    user_id: str
+    last_seen_at: int
+
+
+class PlayerReconnected(PublicEvent):
+    """A player who had been told as disconnected is back."""
+
+    seat_index: int
+    user_id: str
+
+
+class PlayerKicked(PublicEvent):
+    """A user was removed by the host or staff; a seat's chips go back once the hand is over."""
+
+    user_id: str
+    seat_index: int | None
+    chips: int
+    reason: str | None
+
+
+class PlayerSatOut(PublicEvent):
+    """A player is not dealt in; `reason`: ``asked``, ``clock`` or ``disconnected``."""
+
+    seat_index: int
+    user_id: str
+    reason: str
+
+
+class PlayerSatIn(PublicEvent):
+    """A player is dealt in from the next hand on."""
+
+    seat_index: int
+    user_id: str
+
+
+class ChipsAdded(PublicEvent):
+    """A top-up: `amount` came from the wallet, `chips` is the stack after it."""
+
+    seat_index: int
+    user_id: str
+    amount: int
+    chips: int
+
+
+class ChipsAdjusted(PublicEvent):
+    """The host or staff changed a stack by `delta` against the house; `chips` is what it is now."""
+
+    seat_index: int
+    user_id: str
+    delta: int
+    chips: int
+    reason: str
+
+
+# The room
+
+
+class SettingsChanged(PublicEvent):
+    """New settings, in force from the next hand on."""
+
+    settings: RoomSettings
+
+
+class GameStarted(PublicEvent):
+    """The game is on: hands follow."""
+
+    game_id: str
+
+
+class GamePaused(PublicEvent):
+    """No hand starts until resumed; one that runs is played to its end."""
+
+    game_id: str
+
+
+class GameResumed(PublicEvent):
+    """Hands follow again."""
+
+    game_id: str
+
+
+class HostChanged(PublicEvent):
+    """The room belongs to somebody else."""
+
+    host_id: str
+    previous_host_id: str
+
+
+class RoomClosed(PublicEvent):
+    """The room is closed; all stacks went home to their wallets."""
+
+    reason: str | None = None
+
+
+def subclasses(base: type[Event]) -> tuple[type[Event], ...]:
+    """List the concrete event classes under `base`, in order of definition."""
+    found: list[type[Event]] = []
+    for cls in base.__subclasses__():
+        below = subclasses(cls)
+        found.extend(below if below else (cls,))
+    return tuple(found)
+
+
+PUBLIC_EVENTS = subclasses(PublicEvent)
+PRIVATE_EVENTS = subclasses(PrivateEvent)
+EVENT_NAMES: dict[type[Event], str] = {
+    cls: str(cls.__struct_config__.tag) for cls in PUBLIC_EVENTS + PRIVATE_EVENTS
+}
+"""The wire name of each event class."""

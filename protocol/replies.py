@@ -1,0 +1,141 @@
+"""Every reply to a command. All are `ok` on the wire; the class says which fields come with it."""
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from protocol import commands
+from protocol.values import ClubRole, RoomRole
+from protocol.views import LobbyRoom, RoomSnapshot, RoomView
+
+
+class Ok(Struct, tag_field="type", tag="ok", kw_only=True):
+    """Done, and durable. `re` is the command's id (None where it had none)."""
+
+    re: int | None = None
+
+
+class Authenticated(Struct, tag_field="type", tag="authenticated", kw_only=True):
+    """Who the socket now speaks for; with a room, its snapshot or the events missed since."""
+
+    re: int | None = None
+    user_id: str
+    name: str
+    role: ClubRole
+    room: RoomSnapshot | UnsetType = UNSET
+    recovered: bool | UnsetType = UNSET
+    missed: list[dict[str, object]] | UnsetType = UNSET
+    rejoin_token: str | UnsetType = UNSET
+
+
+class Seen(Ok):
+    """Answer to `heartbeat`: the server's clock, UTC in ms."""
+
+    at: int
+
+
+class Subscribed(Ok):
+    """Answer to `subscribe`: events with `seq` above this one follow (0: a channel without).
+
+    `missed` holds the events after the client's `last_seq`, where they could be recovered.
+    """
+
+    channel: str
+    seq: int
+    recovered: bool | UnsetType = UNSET
+    missed: list[dict[str, object]] | UnsetType = UNSET
+    room: RoomSnapshot | UnsetType = UNSET
+
+
+class Hydrated(RoomSnapshot, tag_field="type", tag="ok", frozen=True, kw_only=True):
+    """Answer to `hydrate`: the snapshot's fields stand flat in the reply."""
+
+    re: int | None = None
+
+    @classmethod
+    def of(cls, snapshot: RoomSnapshot, re: int | None) -> "Hydrated":
+        """Make the reply to the command with id `re` out of a snapshot."""
+        return cls(
+            re=re, **{name: getattr(snapshot, name) for name in RoomSnapshot.__struct_fields__}
+        )
+
+
+class Changed(Ok):
+    """Answer to whatever changes a room: the room's `seq` once the change was told."""
+
+    seq: int
+
+
+class RoomReply(Changed):
+    """Answer to `create_room` and `settings`."""
+
+    room: RoomView
+
+
+class Rooms(Ok):
+    """Answer to `list_rooms`."""
+
+    rooms: list[LobbyRoom]
+
+
+class Joined(Changed):
+    """Answer to `join`."""
+
+    room_id: str
+    status: Literal["pending", "approved"]
+    waiting_for_approval: bool
+    rejoin_token: str | UnsetType = UNSET
+
+
+class RoleTaken(Changed):
+    """Answer to `seat` and `spectate`."""
+
+    role: RoomRole
+    rejoin_token: str | UnsetType = UNSET
+    seat_index: int | UnsetType = UNSET
+    chips: int | UnsetType = UNSET
+
+
+class SeatLeft(Changed):
+    """Answer to `leave_seat`, `leave_room`, `kick`: `pending` while a hand must end first."""
+
+    pending: bool
+    chips: int
+
+
+class StackChanged(Changed):
+    """Answer to `top_up` and `adjust_chips`: the stack after it."""
+
+    chips: int
+
+
+REPLIES: dict[type[commands.Command], type[Ok] | type[Authenticated] | type[Hydrated]] = {
+    commands.Authenticate: Authenticated,
+    commands.Heartbeat: Seen,
+    commands.Subscribe: Subscribed,
+    commands.Unsubscribe: Ok,
+    commands.Hydrate: Hydrated,
+    commands.CreateRoom: RoomReply,
+    commands.ListRooms: Rooms,
+    commands.Join: Joined,
+    commands.Approve: Changed,
+    commands.Reject: Changed,
+    commands.Seat: RoleTaken,
+    commands.LeaveSeat: SeatLeft,
+    commands.Spectate: RoleTaken,
+    commands.LeaveRoom: SeatLeft,
+    commands.Action: Changed,
+    commands.SitOut: Changed,
+    commands.SitIn: Changed,
+    commands.TopUp: StackChanged,
+    commands.Start: Changed,
+    commands.Pause: Changed,
+    commands.Resume: Changed,
+    commands.Kick: SeatLeft,
+    commands.ChangeSettings: RoomReply,
+    commands.AdjustChips: StackChanged,
+    commands.TransferHost: Changed,
+    commands.CloseRoom: SeatLeft,
+    commands.RigDeck: Changed,
+}
+"""What answers each command when it is not refused."""

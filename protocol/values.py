@@ -1,0 +1,146 @@
+"""Values that several messages share: amounts, cards, room settings, legal actions.
+
+Bounds that one field can hold on its own stand here, so that a frame that breaks them is refused
+while it is decoded; rules that need two fields or a room's state are in `game`.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+MAX_CHIPS = 10**15
+"""Upper bound of any single amount, so that sums of many stay far inside 64 bits."""
+
+Chips = Annotated[int, Meta(ge=0, le=MAX_CHIPS)]
+PositiveChips = Annotated[int, Meta(ge=1, le=MAX_CHIPS)]
+ChipsDelta = Annotated[int, Meta(ge=-MAX_CHIPS, le=MAX_CHIPS)]
+Card = Annotated[str, Meta(pattern="^[2-9TJQKA][cdhs]$")]
+SeatIndex = Annotated[int, Meta(ge=0, le=9)]
+_TEXT = r"^[^\x00-\x1f\x7f]+\Z"
+"""No control characters: they forge lines in logs and exports, and PostgreSQL takes no NUL."""
+DisplayName = Annotated[str, Meta(min_length=1, max_length=60, pattern=_TEXT)]
+UserKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
+RoomKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
+RoomName = Annotated[str, Meta(min_length=1, max_length=60, pattern=_TEXT)]
+Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_TEXT)]
+
+Variant = Literal["nlhe"]
+ClubRole = Literal["player", "staff"]
+RoomRole = Literal["host", "player", "spectator", "approved", "pending", "guest"]
+ActionName = Literal["FOLD", "CHECK", "CALL", "BET", "RAISE", "ALL_IN"]
+Street = Literal["preflop", "flop", "turn", "river", "showdown"]
+RoomStatus = Literal["waiting", "playing", "paused", "closed"]
+GameStatus = Literal["waiting", "playing", "paused", "ended"]
+SeatStatus = Literal["active", "sitting_out"]
+
+_Seconds = Annotated[int, Meta(ge=5, le=120)]
+_BankSeconds = Annotated[int, Meta(ge=0, le=300)]
+_Seats = Annotated[int, Meta(ge=2, le=10)]
+_BasisPoints = Annotated[int, Meta(ge=0, le=1000)]
+
+
+class RoomSettings(Struct, frozen=True, kw_only=True):
+    """The settings of a room, complete. Amounts are chips, times whole seconds."""
+
+    name: RoomName = "Table"
+    variant: Variant = "nlhe"
+    small_blind: PositiveChips = 50
+    big_blind: PositiveChips = 100
+    ante: Chips = 0
+    min_buy_in: PositiveChips = 2_000
+    max_buy_in: PositiveChips = 10_000
+    max_seats: _Seats = 9
+    turn_seconds: _Seconds = 20
+    time_bank_seconds: _BankSeconds = 60
+    auto_start: bool = True
+    requires_approval: bool = True
+    spectators_allowed: bool = True
+    rake_basis_points: _BasisPoints = 0
+    rake_cap: Chips = 0
+    is_private: bool = False
+
+
+class LooseSettings(Struct, frozen=True, kw_only=True):
+    """Some settings of a room, standing flat among the other fields of a message."""
+
+    name: RoomName | UnsetType = UNSET
+    variant: Variant | UnsetType = UNSET
+    small_blind: PositiveChips | UnsetType = UNSET
+    big_blind: PositiveChips | UnsetType = UNSET
+    ante: Chips | UnsetType = UNSET
+    min_buy_in: PositiveChips | UnsetType = UNSET
+    max_buy_in: PositiveChips | UnsetType = UNSET
+    max_seats: _Seats | UnsetType = UNSET
+    turn_seconds: _Seconds | UnsetType = UNSET
+    time_bank_seconds: _BankSeconds | UnsetType = UNSET
+    auto_start: bool | UnsetType = UNSET
+    requires_approval: bool | UnsetType = UNSET
+    spectators_allowed: bool | UnsetType = UNSET
+    rake_basis_points: _BasisPoints | UnsetType = UNSET
+    rake_cap: Chips | UnsetType = UNSET
+    is_private: bool | UnsetType = UNSET
+
+
+class SettingsPatch(LooseSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Some settings of a room: what is left out stays as it is (or takes its default)."""
+
+
+class LegalActions(Struct, frozen=True):
+    """What the player to act may do; amounts in chips, None where there is no such action.
+
+    `call_amount` is what calling adds to the player's street bet. `min_raise_to` and `max_raise_to`
+    bound the total that a bet or raise makes of the street bet.
+    """
+
+    can_fold: bool
+    can_check: bool
+    call_amount: int | None
+    min_raise_to: int | None
+    max_raise_to: int | None
+
+
+class SeatStack(Struct, frozen=True):
+    """The chips behind of one seat."""
+
+    seat_index: int
+    chips: int
+
+
+class DealtIn(Struct, frozen=True):
+    """One seat that takes part in a hand, with its stack before antes and blinds."""
+
+    seat_index: int
+    user_id: str
+    chips: int
+
+
+class ShownHand(Struct, frozen=True):
+    """A hand tabled at showdown; `rank` is its name in English words, such as ``two pair``."""
+
+    seat_index: int
+    cards: list[str]
+    rank: str
+
+
+class PotShare(Struct, frozen=True):
+    """What one seat took from a pot."""
+
+    seat_index: int
+    amount: int
+
+
+class PotAward(Struct, frozen=True):
+    """One pot and who took it: `amount` is the pot before `rake`; the shares sum to the rest."""
+
+    amount: int
+    rake: int
+    winners: list[PotShare]
+
+
+class Winner(Struct, frozen=True):
+    """What a seat took from all pots of a hand; `rank` is None if its cards were not shown."""
+
+    seat_index: int
+    user_id: str
+    amount: int
+    rank: str | None

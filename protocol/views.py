@@ -1,0 +1,225 @@
+"""What `hydrate` answers: a room as one role sees it, read in one snapshot of the database.
+
+Times ending in `_at` and `deadline` are UTC in milliseconds since 1970. Fields that only some roles
+get are left out of the frame for the others (UNSET), never sent empty.
+"""
+
+from msgspec import UNSET, Struct, UnsetType
+
+from protocol.values import (
+    GameStatus,
+    LegalActions,
+    RoomRole,
+    RoomSettings,
+    RoomStatus,
+    SeatStatus,
+    Street,
+    Variant,
+)
+
+
+class RoomView(Struct, frozen=True, kw_only=True):
+    """The room itself; the settings stand flat, as in force for the running or next hand."""
+
+    id: str
+    code: str
+    host_id: str
+    status: RoomStatus
+    created_at: int
+    name: str
+    variant: Variant
+    small_blind: int
+    big_blind: int
+    ante: int
+    min_buy_in: int
+    max_buy_in: int
+    max_seats: int
+    turn_seconds: int
+    time_bank_seconds: int
+    auto_start: bool
+    requires_approval: bool
+    spectators_allowed: bool
+    rake_basis_points: int
+    rake_cap: int
+    is_private: bool
+    next_settings: RoomSettings | None = None
+
+
+class LobbyRoom(Struct, frozen=True, kw_only=True):
+    """A room's line in the lobby."""
+
+    id: str
+    code: str
+    name: str
+    host_id: str
+    variant: Variant
+    small_blind: int
+    big_blind: int
+    ante: int
+    min_buy_in: int
+    max_buy_in: int
+    max_seats: int
+    seats_taken: int
+    spectators: int
+    status: RoomStatus
+    requires_approval: bool
+    spectators_allowed: bool
+    is_private: bool
+
+
+class GameView(Struct, frozen=True, kw_only=True):
+    """The room's game."""
+
+    id: str
+    status: GameStatus
+    hands_played: int
+    current_hand_id: str | None
+    next_hand_at: int | None
+
+
+class PotView(Struct, frozen=True):
+    """One pot and the seats that may still win it."""
+
+    amount: int
+    seats: list[int]
+
+
+class HandView(Struct, frozen=True, kw_only=True):
+    """The running hand. `pot` is everything bet so far; `pots` splits it by who may win."""
+
+    id: str
+    number: int
+    phase: Street
+    board: list[str]
+    pot: int
+    pots: list[PotView]
+    current_bet: int
+    min_raise_to: int | None
+    button_seat: int
+    small_blind_seat: int
+    big_blind_seat: int
+    actor_seat: int | None
+
+
+class SeatView(Struct, frozen=True, kw_only=True):
+    """One taken seat. `bet` is the bet of the running street; `shown_cards` None unless tabled."""
+
+    seat_index: int
+    user_id: str
+    display_name: str
+    chips: int
+    bet: int
+    status: SeatStatus
+    in_hand: bool
+    all_in: bool
+    connected: bool
+    last_seen_at: int
+    shown_cards: list[str] | None
+
+
+class SpectatorView(Struct, frozen=True):
+    """One spectator."""
+
+    user_id: str
+    display_name: str
+
+
+class PendingRequest(Struct, frozen=True):
+    """Somebody who waits to be let in."""
+
+    user_id: str
+    display_name: str
+    requested_at: int
+
+
+class WaitlistPlace(Struct, frozen=True):
+    """One place of the table's waitlist, 1 being the first in line."""
+
+    player_id: str
+    player_name: str
+    position: int
+
+
+class RecentAction(Struct, frozen=True, kw_only=True):
+    """One of the last decisions at the table."""
+
+    hand_id: str
+    seq: int
+    seat_index: int
+    user_id: str
+    action: str
+    amount: int
+    auto: bool
+    at: int
+
+
+class TimerView(Struct, frozen=True, kw_only=True):
+    """The running decision's clock; `timebank_remaining` in ms is what follows the deadline."""
+
+    actor_seat: int
+    started_at: int
+    deadline: int
+    timebank_remaining: int
+
+
+class HostControls(Struct, frozen=True, kw_only=True):
+    """What a host may do just now."""
+
+    can_pause: bool
+    can_kick: bool
+    can_adjust_chips: bool
+    can_start: bool
+
+
+class MeView(Struct, frozen=True, kw_only=True):
+    """The asker in this room. `rejoin_token` None where the role has none (guest, pending)."""
+
+    user_id: str
+    role: RoomRole
+    display_name: str
+    rejoin_token: str | None
+    seat_index: int | UnsetType = UNSET
+    hole_cards: list[str] | UnsetType = UNSET
+    legal_actions: LegalActions | UnsetType = UNSET
+
+
+class RoomSnapshot(Struct, frozen=True, kw_only=True):
+    """The whole room at `seq`, in the view of `role`."""
+
+    seq: int
+    timestamp: int
+    role: RoomRole
+    room: RoomView
+    game: GameView | None
+    hand: HandView | None
+    seats: list[SeatView]
+    spectators: list[SpectatorView]
+    me: MeView
+    recent_actions: list[RecentAction]
+    timer: TimerView | None
+    waitlist: list[WaitlistPlace]
+    pending_requests: list[PendingRequest] | UnsetType = UNSET
+    host_controls: HostControls | UnsetType = UNSET
+
+
+class HandState(Struct, frozen=True, kw_only=True):
+    """How one seat stands in the running hand."""
+
+    seat_index: int
+    bet: int
+    in_hand: bool
+    all_in: bool
+    shown_cards: list[str] | None
+
+
+class TableState(Struct, frozen=True, kw_only=True):
+    """The public state of play of a room, as kept in `game_states.current_state` at each seq.
+
+    It holds nothing that a spectator may not see.
+    """
+
+    game: GameView | None
+    hand: HandView | None
+    seats: list[HandState]
+    timer: TimerView | None
+    legal: LegalActions | None

@@ -1,0 +1,1 @@
+"""The process edge: command line, settings, wiring, sockets, HTTP, authentication."""

@@ -1,0 +1,37 @@
+"""What the club answers where the protocol has no reply for it."""
+
+from msgspec import Struct
+
+from persistence.accounts import RoomOfUser
+from persistence.snapshot import Standing
+from protocol.values import ClubRole, RoomRole
+
+
+class Membership(Struct, frozen=True, kw_only=True):
+    """Where a user stands with a room."""
+
+    room_id: str
+    user_id: str
+    status: Standing
+    role: RoomRole
+    rejoin_token: str | None
+
+
+class Me(Struct, frozen=True, kw_only=True):
+    """A user's own page: wallet balance in chips, and the rooms that they are in."""
+
+    user_id: str
+    name: str
+    role: ClubRole
+    balance: int
+    rooms: list[RoomOfUser]
+
+
+class QuarantinedRoom(Struct, frozen=True, kw_only=True):
+    """A room that crashed too often: since when (UTC, ms), the last error's kind and its id in the
+    log."""
+
+    room_id: str
+    since: int
+    reason: str
+    crash_id: str

@@ -1,0 +1,112 @@
+"""Rejoin tokens in use: rotation, and the token that a user has right now.
+
+The database holds only hashes. The tokens themselves are remembered here for as long as the process
+lives, so that `hydrate` can tell a user the one they have; after a restart they get a new one.
+"""
+
+from collections import OrderedDict
+from typing import TypeVar
+
+from persistence import tokens
+from persistence.pool import Pool
+from protocol.ids import UserId
+from protocol.principal import Principal
+from protocol.values import RoomRole
+from server.auth.errors import Unauthenticated
+from server.auth.rejoin import new_token, token_hash
+from server.clock import now_ms
+
+REMEMBERED_TOKENS = 100_000
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class RejoinBook:
+    """The rejoin tokens of all rooms.
+
+    Args:
+        pool: the database.
+        life_ms: how long a token is good past its user's last sign of life.
+        overlap_ms: how long a replaced token stays good, so that a lost answer locks nobody out.
+    """
+
+    def __init__(self, pool: Pool, *, life_ms: int, overlap_ms: int) -> None:
+        self._pool = pool
+        self._life_ms = life_ms
+        self._overlap_ms = overlap_ms
+        self._current: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._successors: OrderedDict[bytes, tuple[int, str]] = OrderedDict()
+
+    def mint(self) -> tuple[str, str]:
+        """Make a token and its SHA-256 in hex."""
+        token = new_token()
+        return token, token_hash(token).hex()
+
+    def keep(self, room_id: str, user_id: str, token: str | None) -> None:
+        """Remember the token that a user now has for a room, or that they have none."""
+        self._current.pop((room_id, user_id), None)
+        if token is not None:
+            _put(self._current, (room_id, user_id), token)
+
+    def known(self, room_id: str, user_id: str) -> str | None:
+        """Return the token that a user has, as far as this process knows."""
+        return self._current.get((room_id, user_id))
+
+    async def current(
+        self, room_id: str, user_id: str, role: RoomRole, seat_index: int | None
+    ) -> str:
+        """Return the token that a user has, or give them a new one.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        return self.known(room_id, user_id) or await self._rotate(
+            room_id, user_id, role, seat_index
+        )
+
+    async def use(self, room_id: str, token: str) -> tuple[Principal, str]:
+        """Let somebody in by their token; they get a new one for it.
+
+        Used again while it overlaps with its successor, it gives that same successor.
+
+        Raises:
+            Unauthenticated: the token lets nobody into this room.
+            Unavailable: the database is away.
+        """
+        digest, now = token_hash(token), now_ms()
+        holder = await tokens.holder_of(self._pool, room_id, digest, now)
+        if holder is None:
+            raise Unauthenticated("the rejoin token is not good (any more)")
+        principal = Principal(UserId(holder.user_id), holder.display_name)
+        successor = self._successors.get(digest)
+        if successor is not None and successor[0] > now:
+            return principal, successor[1]
+        fresh = await self._rotate(room_id, holder.user_id, holder.role, None)
+        _put(self._successors, digest, (now + self._overlap_ms, fresh))
+        return principal, fresh
+
+    async def _rotate(
+        self, room_id: str, user_id: str, role: RoomRole, seat_index: int | None
+    ) -> str:
+        now = now_ms()
+        token = new_token()
+        await tokens.rotate(
+            self._pool,
+            room_id=room_id,
+            user_id=user_id,
+            role=role,
+            seat_index=seat_index,
+            token_hash=token_hash(token),
+            now=now,
+            expires_at=now + self._life_ms,
+            old_good_until=now + self._overlap_ms,
+        )
+        self.keep(room_id, user_id, token)
+        return token
+
+
+def _put(into: OrderedDict[K, V], key: K, value: V) -> None:
+    into[key] = value
+    if len(into) > REMEMBERED_TOKENS:
+        into.popitem(last=False)

@@ -1,0 +1,218 @@
+"""The `cardroom` command."""
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import click
+import msgspec
+import psycopg
+import structlog
+import trio
+
+from persistence.connection import TrioConnection
+from persistence.errors import PersistenceError
+from persistence.migrate import migrate as run_migrations
+from server import logs
+from server.app import SERVER_FILE, Addresses, CannotServe, StoppedEarly, run_server
+from server.auth.tokens import mint
+from server.embedded import EmbeddedFailed, EmbeddedPostgres
+from server.settings import Settings, SettingsError, ensure_jwt_secret, load, masked
+
+log = structlog.stdlib.get_logger(__name__)
+
+WELCOME = """
+Cardroom is ready.
+
+  players   ws://{host}:{ws_port}/ws
+  HTTP      http://{host}:{http_port}    (API documents at /docs)
+
+See a first hand, in a second terminal:
+
+  {cardroom} demo                  six bots play at a table, with a live picture of it
+  {cardroom} play --user alice     sit down beside them
+  {cardroom} token --user alice --name Alice    an access token for a client of your own
+
+Stop with Ctrl-C; started again, every table goes on where it was.
+"""
+
+BENCH = "bench"
+
+
+class _Commands(click.Group):
+    """The commands below, and `bench`, which looks at servers from outside: no import leads there,
+    it is loaded by name when it is asked for.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), BENCH])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != BENCH:
+            return super().get_command(ctx, cmd_name)
+        group: click.Command = getattr(import_module(f"{BENCH}.cli"), BENCH)
+        return group
+
+
+@click.group(cls=_Commands)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file with settings (default: cardroom.toml, if there is one).",
+)
+@click.version_option(package_name="cardroom")
+@click.pass_context
+def main(ctx: click.Context, config: Path | None) -> None:
+    """Run and look after the realtime server of a poker club."""
+    try:
+        ctx.obj = load(os.environ, config)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option("--print-config", is_flag=True, help="Show the settings in force, and end.")
+@click.pass_obj
+def serve(settings: Settings, print_config: bool) -> None:
+    """Run the server until it is told to stop."""
+    if print_config:
+        shown = msgspec.json.encode(masked(settings), enc_hook=str)
+        click.echo(msgspec.json.format(shown).decode())
+        return
+    logs.configure(settings.log_format, settings.log_level)
+    for warning in settings.warnings:
+        log.warning("setting", hint=warning)
+    try:
+        trio.run(_serve, settings, strict_exception_groups=True)
+    except* StoppedEarly:
+        pass
+    except* (OSError, CannotServe, EmbeddedFailed, PersistenceError, SettingsError) as failed:
+        for error in _leaves(failed):
+            click.echo(f"cardroom: {error}", err=True)
+        sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+async def _serve(settings: Settings) -> None:
+    async with trio.open_nursery() as nursery:
+        addresses: Addresses = await nursery.start(run_server, settings)
+        click.echo(
+            WELCOME.format(
+                host=settings.host,
+                ws_port=addresses.ws_port,
+                http_port=addresses.http_port,
+                cardroom=sys.argv[0],
+            )
+        )
+
+
+@main.command()
+@click.pass_obj
+def migrate(settings: Settings) -> None:
+    """Bring the database up to date, and end."""
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        applied = trio.run(_migrate, settings)
+    except (PersistenceError, psycopg.Error, EmbeddedFailed) as error:
+        raise click.ClickException(str(error)) from None
+    for name in applied:
+        click.echo(f"applied {name}")
+    click.echo("The database is up to date.")
+
+
+async def _migrate(settings: Settings) -> list[str]:
+    embedded = None
+    url = settings.database_url
+    if url is None:
+        embedded = await EmbeddedPostgres.start(settings.data_dir)
+        url = embedded.url()
+    try:
+        async with await TrioConnection.connect(url, autocommit=True) as conn:
+            return [f"{m.version:04} {m.name}" for m in await run_migrations(conn)]
+    finally:
+        if embedded is not None:
+            await embedded.stop()
+
+
+@main.command()
+@click.option("--user", required=True, help="The user id (1 to 64 characters).")
+@click.option("--name", help="What others see (default: the user id).")
+@click.option("--role", type=click.Choice(["player", "staff"]), default="player")
+@click.option("--ttl", default=24 * 60 * 60, help="Seconds that it is good for.")
+@click.pass_obj
+def token(settings: Settings, user: str, name: str | None, role: str, ttl: int) -> None:
+    """Print an access token, signed with the server's own secret."""
+    click.echo(_mint(settings, user, name or user, role, ttl))
+
+
+@main.command()
+@click.pass_obj
+def demo(settings: Settings) -> None:
+    """Watch six bots play, until Ctrl-C."""
+    from client.demo import demo as run_demo
+
+    url = _websocket_url(settings)
+    trio.run(run_demo, url, lambda user, name, role: _mint(settings, user, name, role, 3600))
+
+
+@main.command()
+@click.option("--user", required=True, help="Who plays.")
+@click.option("--name", help="What others see (default: the user id).")
+@click.option("--room", help="The room's join code (default: the newest room of the lobby).")
+@click.option("--seat", type=int, help="The seat (default: the first that is free).")
+@click.option("--buy-in", type=int, help="Chips to sit down with (default: the most allowed).")
+@click.pass_obj
+def play(
+    settings: Settings,
+    user: str,
+    name: str | None,
+    room: str | None,
+    seat: int | None,
+    buy_in: int | None,
+) -> None:
+    """Sit down at a table and play from the terminal."""
+    from client.play import play as run_play
+
+    access = _mint(settings, user, name or user, "player", 24 * 60 * 60)
+    trio.run(run_play, _websocket_url(settings), access, name or user, room, seat, buy_in)
+
+
+def _mint(settings: Settings, user: str, name: str, role: str, ttl_s: int) -> str:
+    if settings.jwt_algorithm != "HS256":
+        raise click.ClickException("Tokens come from the identity provider here (jwks_url is set).")
+    try:
+        secret = settings.jwt_secret or ensure_jwt_secret(settings.data_dir)
+        return mint(
+            secret,
+            user,
+            name,
+            "staff" if role == "staff" else "player",
+            ttl_s,
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+        )
+    except (SettingsError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _websocket_url(settings: Settings) -> str:
+    try:
+        port = msgspec.json.decode((settings.data_dir / SERVER_FILE).read_bytes())["ws_port"]
+    except FileNotFoundError:
+        raise click.ClickException(
+            f"No server runs with the data folder {settings.data_dir}; start one with `make serve`."
+        ) from None
+    return f"ws://{settings.host}:{port}/ws"
+
+
+if __name__ == "__main__":
+    main()

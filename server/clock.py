@@ -1,0 +1,8 @@
+"""The wall clock, in the unit of the wire."""
+
+import time
+
+
+def now_ms() -> int:
+    """Return UTC in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""The WebSocket gateway: frames in, commands on to the club; replies and events out."""

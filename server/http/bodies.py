@@ -1,0 +1,210 @@
+"""What HTTP requests carry: bodies and queries as types, and how they are read.
+
+Fields are camelCase, as existing clients send them; snake_case is taken too. Bounds are those of
+the commands (protocol.values). A field that is not known is ignored, as in a WebSocket frame, but
+not under `settings`: a setting that is misspelt there would be lost silently.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from protocol.codec import explain
+from protocol.errors import ErrorCode, Refused, bad_field
+from protocol.values import (
+    ActionName,
+    ChipsDelta,
+    DisplayName,
+    LooseSettings,
+    PositiveChips,
+    Reason,
+    RoomRole,
+    SeatIndex,
+    SettingsPatch,
+    UserKey,
+)
+
+UserRef = UserKey | Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A user id; the legacy ones are numbers and often sent as such."""
+LineId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Limit = Annotated[int, Meta(ge=1, le=500)]
+
+_WORD = re.compile(r"_([a-z0-9])")
+_SETTINGS = frozenset(LooseSettings.__struct_fields__)
+
+
+class Body(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Root of all bodies and queries."""
+
+
+class NoBody(Body, frozen=True, kw_only=True):
+    """Nothing is asked for."""
+
+
+class MeBody(Body, frozen=True, kw_only=True):
+    """`userId`, where given, is the asker's own."""
+
+    user_id: UserRef | None = None
+
+
+class NamedBody(MeBody, frozen=True, kw_only=True):
+    """With the name that other people shall see; the token's where left out."""
+
+    display_name: DisplayName | None = None
+
+
+class UserBody(Body, frozen=True, kw_only=True):
+    """The other user whom it is about."""
+
+    user_id: UserRef
+
+
+class ApproveBody(UserBody, frozen=True, kw_only=True):
+    """Let a user in, or with ``"approved": false`` turn them down."""
+
+    approved: bool = True
+
+
+class SeatBody(NamedBody, frozen=True, kw_only=True):
+    """Which seat, and how many chips from the wallet."""
+
+    seat_index: SeatIndex
+    buy_in: PositiveChips
+
+
+class KickBody(UserBody, frozen=True, kw_only=True):
+    """Whom to remove, and why."""
+
+    reason: Reason | None = None
+
+
+class AdjustBody(UserBody, frozen=True, kw_only=True):
+    """Whose stack to change by how much, and why."""
+
+    delta: ChipsDelta
+    reason: Reason
+
+
+class TopUpBody(MeBody, frozen=True, kw_only=True):
+    """How many chips from the wallet."""
+
+    amount: PositiveChips
+
+
+class CloseBody(MeBody, frozen=True, kw_only=True):
+    """Why the room is closed."""
+
+    reason: Reason | None = None
+
+
+class ActionBody(MeBody, frozen=True, kw_only=True):
+    """A decision; `amount` is the total that a bet or raise makes of the street bet."""
+
+    action: ActionName
+    amount: PositiveChips | None = None
+
+
+class CreditBody(Body, frozen=True, kw_only=True):
+    """Chips into a wallet, negative ones out of it; `reason` is for the books."""
+
+    amount: ChipsDelta
+    reason: Reason
+
+
+class RoomBody(NamedBody, frozen=True, kw_only=True):
+    """Settings, under `settings` or flat beside it; what stands under `settings` wins."""
+
+    settings: SettingsPatch | UnsetType = UNSET
+    loose: LooseSettings = LooseSettings()
+
+    def patch(self) -> SettingsPatch:
+        """Return the settings that were given."""
+        given = msgspec.structs.asdict(self.loose)
+        if self.settings is not UNSET:
+            given |= {
+                name: value
+                for name, value in msgspec.structs.asdict(self.settings).items()
+                if value is not UNSET
+            }
+        return SettingsPatch(**given)
+
+
+class HydrateQuery(MeBody, frozen=True, kw_only=True):
+    """Ask for a lesser role's view."""
+
+    role: RoomRole | None = None
+
+
+class LedgerQuery(MeBody, frozen=True, kw_only=True):
+    """`before`: only entries older than the one with this id."""
+
+    before: LineId | None = None
+    limit: Limit = 50
+
+
+class AuditQuery(Body, frozen=True, kw_only=True):
+    """Only lines that agree with all of these."""
+
+    user_id: UserRef | None = None
+    subject_id: UserRef | None = None
+    room_id: UserKey | None = None
+    action: UserKey | None = None
+    before: LineId | None = None
+    limit: Limit = 100
+
+
+B = TypeVar("B", bound=Body)
+
+
+def camel(name: str) -> str:
+    """Turn ``display_name`` into ``displayName``."""
+    return _WORD.sub(lambda match: match[1].upper(), name)
+
+
+def snake(name: str) -> str:
+    """Turn ``displayName`` into ``display_name``."""
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+
+
+def read_body(data: bytes, kind: type[B]) -> B:
+    """Decode a JSON body; an empty one has no fields.
+
+    Raises:
+        Refused: `bad_request`, with the field's path where there is one.
+    """
+    try:
+        plain = msgspec.json.decode(data) if data.strip() else {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(ErrorCode.BAD_REQUEST, "The body is not valid JSON.") from None
+    if not isinstance(plain, dict):
+        raise Refused(ErrorCode.BAD_REQUEST, "The body is not a JSON object.")
+    return _converted(plain, kind, strict=True)
+
+
+def read_query(values: Mapping[str, str], kind: type[B]) -> B:
+    """Convert a query, whose values are all text.
+
+    Raises:
+        Refused: `bad_request`, with the field.
+    """
+    return _converted(dict(values), kind, strict=False)
+
+
+def _converted(plain: dict[str, Any], kind: type[B], *, strict: bool) -> B:
+    fields = {camel(name): value for name, value in plain.items()}
+    if issubclass(kind, RoomBody):
+        flat = {snake(name): value for name, value in fields.items()}
+        fields["loose"] = {name: value for name, value in flat.items() if name in _SETTINGS}
+        nested = fields.get("settings")
+        if isinstance(nested, dict):
+            fields["settings"] = {snake(name): value for name, value in nested.items()}
+    try:
+        return msgspec.convert(fields, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        message, field = explain(error)
+        if field is None:
+            raise Refused(ErrorCode.BAD_REQUEST, message) from None
+        raise bad_field(camel(field.removeprefix("loose.")), message) from None

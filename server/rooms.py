@@ -1,0 +1,266 @@
+"""All rooms of this process: found on demand, continued at start, handed messages.
+
+What can keep a message from its room is turned into the refusal that a client is told.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import structlog
+import trio
+
+from actors.hub import Hub, Subscriber, Subscription
+from actors.mailbox import MailboxClosed, MailboxFull
+from actors.registry import Quarantined, Registry, RegistryClosed
+from actors.room import ACTOR_PREFIX, Ask, Attach, Message, RoomActor, RoomServices
+from actors.supervisor import (
+    Intensity,
+    Quarantine,
+    Supervisor,
+    SupervisorStopped,
+    crash_id,
+)
+from game.decide import InternalCommand
+from game.presence import TakenOver
+from persistence import hydration, nodes
+from persistence.errors import Unavailable
+from protocol.commands import AnyRoomCommand
+from protocol.errors import ErrorCode, Refused
+from protocol.principal import Principal
+from protocol.replies import Ok
+
+log = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Answer(Generic[T]):
+    """A place where an actor leaves its answer and a task waits for it."""
+
+    __slots__ = ("_come", "_value")
+
+    def __init__(self) -> None:
+        self._come = trio.Event()
+        self._value: T | Refused | None = None
+
+    def put(self, value: T | Refused) -> None:
+        """Leave the answer."""
+        self._value = value
+        self._come.set()
+
+    async def get(self) -> T:
+        """Wait for the answer.
+
+        Raises:
+            Refused: that was the answer.
+
+        Cancellation: the command may be carried out without anybody learning of it.
+        """
+        await self._come.wait()
+        value = self._value
+        if isinstance(value, Refused):
+            raise value
+        assert value is not None
+        return value
+
+
+class Rooms:
+    """The rooms that this process runs.
+
+    Args:
+        supervisor: keeps the actors running.
+        services: what all of them share.
+        intensity: how many restarts a room has before it is quarantined.
+        timeout_s: how long a command waits for a room that starts or restarts, in seconds.
+        on_crash: told of each crash and each quarantine, for the metrics.
+    """
+
+    def __init__(
+        self,
+        *,
+        supervisor: Supervisor,
+        services: RoomServices,
+        intensity: Intensity,
+        timeout_s: float,
+        on_crash: Callable[[], None],
+        on_quarantine: Callable[[str], None],
+    ) -> None:
+        self._supervisor = supervisor
+        self._services = services
+        self._timeout_s = timeout_s
+        self._on_crash = on_crash
+        self._registry: Registry[str, RoomActor] = Registry(
+            supervisor=supervisor,
+            factory=lambda room_id: RoomActor(room_id, services),
+            intensity=intensity,
+            on_crash=self._crashed,
+            on_quarantine=lambda actor: on_quarantine(actor.room_id),
+            undelivered=_undelivered,
+        )
+
+    @property
+    def hub(self) -> Hub:
+        """Where the rooms publish."""
+        return self._services.hub
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+    def live_ids(self) -> list[str]:
+        """List the rooms that are in memory."""
+        return [actor.room_id for actor in self._registry]
+
+    def post(self, room_id: str, message: Message) -> bool:
+        """Hand a message to a room that is live, without waiting.
+
+        Returns:
+            False if the room is not live; the message is nowhere then.
+
+        Raises:
+            Refused: `busy`; the message is nowhere then.
+        """
+        actor = self._registry.get(room_id)
+        if actor is None:
+            return False
+        try:
+            actor.mailbox.put_nowait(message)
+        except MailboxFull:
+            raise _busy() from None
+        except MailboxClosed:
+            return False
+        return True
+
+    async def send(self, room_id: str, message: Message) -> None:
+        """Hand a message to a room, bringing it to life if need be.
+
+        Raises:
+            Refused: `not_found`, `moved`, `busy`, `unavailable`, `room_unavailable`; the message
+                is nowhere then.
+        """
+        try:
+            with trio.fail_after(self._timeout_s):
+                await self._registry.send(room_id, message)
+        except MailboxFull:
+            raise _busy() from None
+        except Quarantined as quarantined:
+            raise Refused(
+                ErrorCode.ROOM_UNAVAILABLE,
+                "This room is out of order; staff has been told.",
+                {"id": quarantined.crash_id},
+            ) from None
+        except Unavailable as away:
+            raise unavailable(away.retry_after_s) from None
+        except (trio.TooSlowError, RegistryClosed, SupervisorStopped):
+            raise unavailable(1.0) from None
+
+    async def ask(
+        self, room_id: str, command: AnyRoomCommand, principal: Principal, source: str
+    ) -> Ok:
+        """Have a command carried out and wait for its reply.
+
+        Raises:
+            Refused: any code; nothing was changed.
+        """
+        answer: Answer[Ok] = Answer()
+        await self.send(room_id, Ask(command, principal, source, answer.put))
+        return await answer.get()
+
+    async def attach(
+        self, room_id: str, principal: Principal, subscriber: Subscriber
+    ) -> Subscription:
+        """Subscribe to a room's events, held until the subscriber has its snapshot.
+
+        Raises:
+            Refused: `not_approved`, or as `send`.
+        """
+        answer: Answer[Subscription] = Answer()
+        await self.send(room_id, Attach(principal, subscriber, answer.put))
+        return await answer.get()
+
+    async def tell(self, room_id: str, command: InternalCommand) -> None:
+        """Tell a room something of the server's own; a room that cannot be reached is let be."""
+        try:
+            await self.send(room_id, command)
+        except Refused as refusal:
+            log.info("room_not_told", room_id=room_id, code=refusal.code.value)
+        except Exception as error:
+            # The room cannot be brought to life; whoever tells many rooms goes on with the next.
+            log.exception("room_not_told", room_id=room_id, crash_id=crash_id(error))
+
+    async def take_over(self, room_ids: Sequence[str], *, restarted: bool) -> int:
+        """Claim rooms and go on with them, with a fixed number of queries; return how many.
+
+        A room that cannot be read keeps nobody else waiting: it begins without a state, fails on
+        its own and ends up in quarantine, where staff see it.
+        """
+        services = self._services
+        missing = [room_id for room_id in room_ids if self._registry.state(room_id) is None]
+        if not missing:
+            return 0
+        claims = await nodes.claim(services.pool, services.node_id, missing, restarted=restarted)
+        unreadable: dict[str, Exception] = {}
+        states = await hydration.load_rooms(services.pool, list(claims), unreadable)
+        taken = 0
+        for room_id in (*states, *unreadable):
+            if self._registry.state(room_id) is not None:
+                continue
+            actor = RoomActor(room_id, services, states.get(room_id), claims[room_id].unit_id)
+            actor.mailbox.put_urgent_nowait(TakenOver())
+            self._registry.adopt(room_id, actor)
+            taken += 1
+        return taken
+
+    def quarantined(self) -> dict[str, Quarantine]:
+        """Tell which rooms crashed too often, and why."""
+        return {
+            name.removeprefix(ACTOR_PREFIX): quarantine
+            for name, quarantine in self._supervisor.quarantined.items()
+            if name.startswith(ACTOR_PREFIX)
+        }
+
+    def lift(self, room_id: str) -> None:
+        """Let a quarantined room go on.
+
+        Raises:
+            KeyError: it is not in quarantine.
+        """
+        self._supervisor.lift(f"{ACTOR_PREFIX}{room_id}")
+
+    def lost(self, room_id: str) -> None:
+        """Let go of a room that another process has taken over."""
+        actor = self._registry.get(room_id)
+        if actor is not None:
+            actor.disown()
+
+    def passivate_idle(self, idle_s: float) -> int:
+        """Let rooms leave memory that had nothing to do for so many seconds; return how many."""
+        return self._registry.passivate_idle(idle_s)
+
+    async def stop(self, within_s: float) -> None:
+        """Let every room finish what it has, for at most so many seconds."""
+        await self._registry.stop_all(within_s)
+
+    def _crashed(self, actor: RoomActor, error: Exception, life: int) -> bool:
+        if isinstance(error, Unavailable):
+            return False
+        self._on_crash()
+        return True
+
+
+def unavailable(retry_after_s: float) -> Refused:
+    """Make the refusal for a database, or a server, that is away."""
+    return Refused(
+        ErrorCode.UNAVAILABLE,
+        "The server cannot do this now; try again.",
+        retry_after_s=retry_after_s,
+    )
+
+
+def _busy() -> Refused:
+    return Refused(ErrorCode.BUSY, "This room has more to do than it can take.", retry_after_s=0.5)
+
+
+def _undelivered(actor: RoomActor, messages: list[Any]) -> None:
+    for message in messages:
+        if isinstance(message, Ask | Attach):
+            message.answer(unavailable(1.0))

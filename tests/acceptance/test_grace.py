@@ -1,0 +1,151 @@
+"""Being away: grace times, the turn clock, and what a stopped server does not count."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+import trio
+
+from bench.outside import connected
+from bench.server_process import ServerProcess
+from tests.acceptance.playing import Seated, serving, table
+
+GRACE = {
+    "CARDROOM_DISCONNECT_AFTER_S": "1.5",
+    "CARDROOM_FREE_SEAT_AFTER_S": "3.5",
+    "CARDROOM_SPECTATOR_DROP_AFTER_S": "1.5",
+}
+BUY_IN = 10_000
+WALLET = 1_000_000
+
+
+async def balance(server: ServerProcess, user: str) -> int:
+    """Ask for a user's wallet."""
+    async with httpx.AsyncClient() as http:
+        answer = await http.get(
+            f"{server.http_url}/api/me",
+            headers={"Authorization": f"Bearer {server.token(user)}"},
+        )
+        return int(answer.json()["balance"])
+
+
+@pytest.mark.fail_after(45)
+async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chips() -> None:
+    async with (
+        serving(GRACE) as server,
+        table(server, ["ann", "bob", "cat"], buy_in=BUY_IN, auto_start=False) as (host, seated),
+    ):
+        ann = seated[0]
+        async with connected(server.ws_url, token=server.token("eve")) as eve:
+            await eve.ask("join", room_id=ann.room_id)
+            await eve.ask("spectate", room_id=ann.room_id)
+        assert await balance(server, "ann") == WALLET - BUY_IN
+        await ann.client.aclose()
+        left = trio.current_time()
+        gone = await host.event_of("player_disconnected", user_id="ann")
+        assert trio.current_time() - left > 1.2
+        assert gone["last_seen_at"] <= gone["at"] - 1500
+        await host.event_of("player_sat_out", user_id="ann", reason="disconnected")
+        await host.event_of("spectator_left", user_id="eve", reason="unseen")
+        freed = await host.event_of("seat_freed", user_id="ann")
+        assert trio.current_time() - left > 3.0
+        assert freed["chips"] == BUY_IN
+        assert await balance(server, "ann") == WALLET
+        room = await host.ask("hydrate", room_id=ann.room_id)
+        assert [seat["user_id"] for seat in room["seats"]] == ["bob", "cat"]
+        assert room["spectators"] == []
+        # They had a socket all the time.
+        away = [e for e in host.events if e["type"] == "player_disconnected"]
+        assert [e["user_id"] for e in away] == ["ann"]
+
+
+@pytest.mark.fail_after(45)
+async def test_who_is_back_in_time_keeps_the_seat() -> None:
+    async with (
+        serving(GRACE) as server,
+        table(server, ["ann", "bob"], buy_in=BUY_IN, auto_start=False) as (host, seated),
+    ):
+        ann = seated[0]
+        await ann.client.aclose()
+        await host.event_of("player_disconnected", user_id="ann")
+        async with connected(
+            server.ws_url, token=server.token("ann"), room_id=ann.room_id
+        ) as client:
+            await host.event_of("player_reconnected", user_id="ann")
+            await trio.sleep(4.5)
+            room = await client.ask("hydrate", room_id=ann.room_id)
+            mine = room["seats"][0]
+            assert (mine["user_id"], mine["connected"]) == ("ann", True)
+            assert "seat_freed" not in [e["type"] for e in host.events]
+
+
+@pytest.mark.fail_after(60)
+async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out() -> None:
+    async with (
+        serving() as server,
+        table(
+            server,
+            ["ann", "bob"],
+            buy_in=BUY_IN,
+            turn_seconds=5,
+            time_bank_seconds=1,
+            auto_start=False,
+        ) as (host, seated),
+    ):
+        ann, bob = seated
+        await host.ask("start", room_id=ann.room_id)
+        turn = await ann.turn()
+        assert turn["timebank_remaining"] == 1000
+        first = await host.event_of("player_action", user_id="ann")
+        # Five seconds and the time bank; heads-up, the button has the small blind to complete.
+        assert 5.9 < (first["at"] - turn["at"]) / 1000 < 6.6
+        assert (first["action"], first["auto"]) == ("FOLD", True)
+        await host.event_of("hand_complete")
+        mark = len(host.events)
+        await host.ask("start", room_id=ann.room_id)
+        turn = await bob.turn(after=0)
+        await bob.act("CALL")
+        checked = await host.event_of("player_action", user_id="ann", after=mark)
+        asked = next(
+            e for e in host.events[mark:] if e["type"] == "turn_started" and e["user_id"] == "ann"
+        )
+        assert asked["timebank_remaining"] == 0
+        assert 4.9 < (checked["at"] - asked["at"]) / 1000 < 5.6
+        assert (checked["action"], checked["auto"]) == ("CHECK", True)
+        out = await host.event_of("player_sat_out", user_id="ann")
+        assert out["reason"] == "clock"
+
+
+@pytest.mark.fail_after(60)
+async def test_time_without_a_server_counts_against_nobody() -> None:
+    settings = {
+        "CARDROOM_DISCONNECT_AFTER_S": "4",
+        "CARDROOM_FREE_SEAT_AFTER_S": "7",
+    }
+    async with serving(settings) as server:
+        async with table(server, ["ann", "bob"], buy_in=BUY_IN, turn_seconds=6) as (_, seated):
+            room_id = seated[0].room_id
+            turn = await seated[0].turn()
+            await trio.sleep(2.0)
+            await server.kill()
+        await trio.sleep(9.0)
+        began = trio.current_time()
+        await server.start()
+        async with connected(server.ws_url) as watching:
+            reply = await watching.ask("authenticate", token=server.token("host"), room_id=room_id)
+            room = reply["room"]
+            assert [seat["user_id"] for seat in room["seats"]] == ["ann", "bob"]
+            assert room["hand"]["actor_seat"] == turn["seat_index"]
+            timer = room["timer"]
+            assert timer["deadline"] - timer["started_at"] == 6000
+            assert timer["deadline"] > turn["deadline"]
+            assert timer["timebank_remaining"] == turn["timebank_remaining"]
+            # The one who is to act comes back and has their whole turn.
+            async with connected(
+                server.ws_url, token=server.token("ann"), room_id=room_id
+            ) as client:
+                ann = Seated(client, room_id, 0)
+                await ann.act("CALL")
+            told = await watching.event_of("player_disconnected", user_id="bob")
+            assert trio.current_time() - began > 2.0
+            assert told["last_seen_at"] > turn["at"] + 9000

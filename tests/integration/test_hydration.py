@@ -1,0 +1,256 @@
+"""What the database says of a room is what its actor holds, after whatever was done to it."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from game.presence import Gone, Seen, TakenOver, Tick, Unseen
+from persistence import hydration
+from persistence.pool import Pool
+from protocol import commands
+from protocol.values import SettingsPatch
+from tests.support.live_rooms import (
+    Club,
+    Socket,
+    ask,
+    attach,
+    live_state,
+    open_club,
+    post,
+    running,
+)
+from tests.support.postgres import PostgresForTests
+from tests.support.rooms import HOST, STAFF, comparable
+
+USERS = [HOST, STAFF, "ann", "bob"]
+users = st.sampled_from(USERS)
+amounts = st.integers(50, 2_200)
+AT_ONCE = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+
+asks = st.one_of(
+    st.tuples(users, st.builds(commands.Join)),
+    st.tuples(users, st.builds(commands.Approve, user_id=users)),
+    st.tuples(users, st.builds(commands.Seat, seat_index=st.integers(0, 3), buy_in=st.just(1_000))),
+    st.tuples(users, st.builds(commands.LeaveSeat)),
+    st.tuples(users, st.builds(commands.LeaveRoom)),
+    st.tuples(users, st.builds(commands.Spectate)),
+    st.tuples(users, st.builds(commands.SitOut)),
+    st.tuples(users, st.builds(commands.SitIn)),
+    st.tuples(users, st.builds(commands.TopUp, amount=amounts)),
+    st.tuples(st.just(HOST), st.builds(commands.Kick, user_id=users, reason=st.just("rude"))),
+    st.tuples(st.just(HOST), st.builds(commands.Start)),
+    st.tuples(st.just(HOST), st.builds(commands.Pause)),
+    st.tuples(st.just(HOST), st.builds(commands.Resume)),
+    st.tuples(users, st.builds(commands.TransferHost, user_id=users)),
+    st.tuples(st.just(STAFF), st.builds(commands.RigDeck, cards=st.just(["Ah", "2c"]))),
+    st.tuples(
+        st.just(STAFF),
+        st.builds(
+            commands.AdjustChips,
+            user_id=users,
+            delta=st.integers(-900, 900),
+            reason=st.just("test"),
+        ),
+    ),
+    st.tuples(
+        users,
+        st.builds(
+            commands.ChangeSettings,
+            settings=st.builds(SettingsPatch, ante=st.integers(0, 9), auto_start=st.booleans()),
+        ),
+    ),
+)
+plays = st.tuples(
+    st.none(),
+    st.builds(
+        commands.Action,
+        action=st.sampled_from(["FOLD", "CHECK", "CALL", "CALL", "RAISE", "BET", "ALL_IN"]),
+        amount=amounts,
+    ),
+)
+internal = st.one_of(
+    st.builds(Tick),
+    st.builds(Seen, users),
+    st.builds(Unseen, users, st.just(5)),
+    st.builds(Gone, users),
+    st.builds(TakenOver),
+)
+steps = st.lists(
+    st.lists(asks | plays | plays | internal, min_size=1, max_size=3), min_size=5, max_size=30
+)
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres: PostgresForTests) -> Iterator[str]:
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def club(database_url: str) -> AsyncIterator[Club]:
+    async with open_club(database_url) as made:
+        yield made
+
+
+class Numbers:
+    """Numbers the examples, so that each has a room of its own."""
+
+    last = 0
+
+
+@AT_ONCE
+@given(rounds=steps)
+def test_what_is_read_back_is_what_the_actor_holds(
+    shared_url: str, rounds: list[list[Any]]
+) -> None:
+    Numbers.last += 1
+    trio.run(play_and_compare, shared_url, f"room-{Numbers.last}", rounds)
+
+
+async def play_and_compare(url: str, room_id: str, rounds: list[list[Any]]) -> None:
+    with trio.fail_after(60):
+        async with open_club(url) as club:
+            await club.make_room(room_id, max_seats=4)
+            await club.wallets(HOST, STAFF, "ann", balance=10**9)
+            await club.wallets("bob", balance=1_500)
+            async with running(club.actor(room_id)) as actor:
+                for user_id, seat_index in ((HOST, 0), ("ann", 1)):
+                    if user_id != HOST:
+                        await ask(actor, user_id, commands.Join())
+                    await ask(actor, user_id, commands.Seat(seat_index=seat_index, buy_in=1_000))
+                for batch in rounds:
+                    for one in batch:
+                        if not isinstance(one, tuple):
+                            club.now += 25_000
+                            actor.mailbox.put_nowait(one)
+                            continue
+                        state = live_state(actor)
+                        actor_seat = state.hand.actor_seat if state.hand else None
+                        user_id = (
+                            state.seats[actor_seat].user_id if actor_seat is not None else HOST
+                        )
+                        post(actor, one[0] or user_id, one[1])
+                    # Twice: what is due by itself comes after all that waited with the first.
+                    for _ in range(2):
+                        await attach(actor, state_host(actor), Socket(HOST))
+                    await compare(club, room_id, comparable(live_state(actor), seen=False))
+                    if live_state(actor).closed:
+                        break
+            await books_balance(club)
+
+
+def state_host(actor: Any) -> str:
+    """Whoever is the host now: they may always watch."""
+    return live_state(actor).host_id
+
+
+async def compare(club: Club, room_id: str, live: dict[str, Any]) -> None:
+    """Compare what the database says of a room with its live state."""
+    stored = (await hydration.load_rooms(club.pool, [room_id]))[room_id]
+    assert comparable(stored, seen=False) == live
+
+
+async def books_balance(club: Club) -> None:
+    """No chip is lost over the whole database."""
+    assert await club.one("SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entries") == 0
+    odd = "SELECT count(*) FROM (SELECT 1 FROM ledger_entries GROUP BY transfer_id {}) x"
+    assert await club.one(odd.format("HAVING sum(amount) <> 0 OR count(*) <> 2")) == 0
+    credited = await club.one(
+        "SELECT -sum(amount)::bigint FROM ledger_entries WHERE account='bank'"
+    )
+    held = await club.one(
+        """SELECT ((SELECT sum(balance) FROM wallets)
+                + (SELECT coalesce(sum(chips), 0) FROM room_seats)
+                + (SELECT coalesce(sum(pot), 0) FROM hands WHERE ended_at IS NULL)
+                + (SELECT coalesce(sum(amount), 0) FROM ledger_entries
+                   WHERE account = 'house'))::bigint"""
+    )
+    assert held == credited
+
+
+@pytest.mark.fail_after(20)
+async def test_the_number_of_queries_does_not_grow_with_the_rooms(club: Club) -> None:
+    names = [f"room-{n}" for n in range(50)]
+    for name in names:
+        await club.make_room(name)
+    counted = []
+    for wanted in (names[:1], names):
+        queries = CountingPool(club.pool)
+        loaded = await hydration.load_rooms(queries, wanted)  # type: ignore[arg-type]
+        assert sorted(loaded) == sorted(wanted)
+        counted.append(queries.count)
+    assert counted == [hydration.QUERIES, hydration.QUERIES]
+
+
+@pytest.mark.fail_after(20)
+async def test_an_unknown_room_is_not_there(club: Club) -> None:
+    assert await hydration.load_room(club.pool, "nowhere") is None
+
+
+class CountingPool:
+    """A pool whose connections count what their cursors execute."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.count = 0
+
+    def transaction(self, **options: Any) -> Any:
+        """Lend a counting connection in a transaction."""
+        return _CountingTransaction(self, self._pool.transaction(**options))
+
+
+class _CountingTransaction:
+    def __init__(self, counter: CountingPool, inner: Any) -> None:
+        self._counter = counter
+        self._inner = inner
+
+    async def __aenter__(self) -> Any:
+        self._conn = await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> Any:
+        return await self._inner.__aexit__(*exc)
+
+    def cursor(self, **options: Any) -> Any:
+        self._counter.count += 1
+        return self._conn.cursor(**options)
+
+
+@pytest.mark.fail_after(20)
+@pytest.mark.parametrize("ms", [0, 1, 999, 1_763_632_800_123, 1_763_632_800_999, 4_102_444_800_001])
+async def test_times_come_back_to_the_millisecond(club: Club, ms: int) -> None:
+    assert await club.one("SELECT to_ms(from_ms(%s))", ms) == ms
+
+
+@pytest.mark.fail_after(20)
+async def test_events_are_stored_field_for_field_as_they_are_told(club: Club) -> None:
+    await club.make_room()
+    await club.wallets("ann")
+    socket = Socket("host")
+    async with running(club.actor()) as actor:
+        (await attach(actor, HOST, socket)).release(0)
+        await ask(actor, "ann", commands.Join(display_name="Änn 🂡"))
+        await ask(actor, "ann", commands.Seat(seat_index=0, buy_in=500))
+        await ask(actor, HOST, commands.ChangeSettings(settings=SettingsPatch(ante=1)))
+    async with club.pool.connection() as conn:
+        rows = await (
+            await conn.execute("SELECT seq, to_ms(at), type, payload::text FROM room_events")
+        ).fetchall()
+    stored = [
+        {
+            "type": kind,
+            "channel": "room:room-1",
+            "seq": seq,
+            "at": at,
+            **msgspec.json.decode(payload),
+        }
+        for seq, at, kind, payload in rows
+    ]
+    assert socket.got == stored

@@ -1,0 +1,305 @@
+"""What each role is shown of a room, what a client missed, and whom a rejoin token lets in."""
+
+import hashlib
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+from msgspec import UNSET
+
+from persistence import events, tokens
+from persistence.snapshot import read_room, snapshot_for
+from protocol import commands
+from protocol.errors import ErrorCode, Refused
+from protocol.values import ClubRole, RoomRole, SettingsPatch
+from protocol.views import RoomSnapshot
+from tests.support.live_rooms import Club, Socket, ask, attach, live_state, open_club, running
+from tests.support.rooms import HOST, STAFF, START, hidden_cards, principal
+
+pytestmark = pytest.mark.fail_after(20)
+
+ROOM = "room-1"
+TOKEN_MS = 300_000
+OLD_MS = 10_000
+
+
+@pytest.fixture
+async def club(database_url: str) -> AsyncIterator[Club]:
+    """A hand between the host and ann, one decision old; sue watches, app is let in, pen waits."""
+    async with open_club(database_url) as made:
+        await made.make_room(ROOM)
+        await made.wallets(HOST, "ann", "bob")
+        async with running(made.actor()) as actor:
+            for user_id in ("ann", "sue", "app"):
+                await ask(actor, user_id, commands.Join())
+            await ask(actor, HOST, commands.ChangeSettings(settings=_approval()))
+            await ask(actor, "pen", commands.Join(display_name="Penny"))
+            await ask(actor, "sue", commands.Spectate(display_name="Sue B."))
+            await ask(actor, HOST, commands.Seat(seat_index=2, buy_in=1_000))
+            await ask(actor, "ann", commands.Seat(seat_index=5, buy_in=1_000))
+            await ask(actor, HOST, commands.Start())
+            await ask(actor, HOST, commands.Action(action="RAISE", amount=30))
+        yield made
+
+
+def _approval() -> SettingsPatch:
+    return SettingsPatch(requires_approval=True)
+
+
+async def seen_by(
+    club: Club, user_id: str, *, wanted: RoomRole | None = None, role: ClubRole | None = None
+) -> RoomSnapshot:
+    stored = await read_room(club.pool, ROOM, user_id)
+    assert stored is not None
+    who = principal(user_id, role)
+    return snapshot_for(stored, who, wanted=wanted, rejoin_token="token", now=START)
+
+
+async def hands_of(club: Club) -> dict[str, list[str]]:
+    async with club.pool.connection() as conn:
+        rows = await (await conn.execute("SELECT user_id, hole_cards FROM players")).fetchall()
+    return dict(rows)
+
+
+def cards_in(snapshot: RoomSnapshot, cards: set[str]) -> set[str]:
+    """Those of the cards that stand anywhere in a snapshot."""
+    text = msgspec.json.encode(snapshot).decode()
+    return {card for card in cards if f'"{card}"' in text or card in text.split('"')}
+
+
+@pytest.mark.parametrize(
+    ("user_id", "role"),
+    [
+        (HOST, "host"),
+        ("ann", "player"),
+        ("sue", "spectator"),
+        ("app", "approved"),
+        (STAFF, "spectator"),
+    ],
+)
+async def test_each_role_sees_the_table_and_its_own_cards_only(
+    club: Club, user_id: str, role: RoomRole
+) -> None:
+    hands = await hands_of(club)
+    snapshot = await seen_by(club, user_id)
+    assert (snapshot.role, snapshot.me.role) == (role, role)
+    own = set(hands.get(user_id, []))
+    everything = {card for hand in hands.values() for card in hand}
+    assert cards_in(snapshot, everything) == own
+    assert snapshot.me.hole_cards == (hands[user_id] if own else UNSET)
+    assert [seat.user_id for seat in snapshot.seats] == [HOST, "ann"]
+    assert [(seat.bet, seat.chips, seat.in_hand) for seat in snapshot.seats] == [
+        (30, 970, True),
+        (10, 990, True),
+    ]
+    assert [(one.user_id, one.display_name) for one in snapshot.spectators] == [("sue", "Sue B.")]
+    assert snapshot.hand is not None
+    assert (snapshot.hand.pot, snapshot.hand.current_bet) == (40, 30)
+    assert snapshot.hand.actor_seat == 5
+    assert snapshot.timer is not None
+    assert snapshot.timer.actor_seat == 5
+    assert [action.action for action in snapshot.recent_actions] == ["RAISE"]
+
+
+async def test_only_the_one_to_act_is_told_what_they_may_do(club: Club) -> None:
+    legal = (await seen_by(club, "ann")).me.legal_actions
+    assert legal is not UNSET
+    assert legal.call_amount == 20
+    assert (await seen_by(club, HOST)).me.legal_actions is UNSET
+
+
+@pytest.mark.parametrize("user_id", [HOST, STAFF])
+async def test_operators_see_requests_and_controls(club: Club, user_id: str) -> None:
+    snapshot = await seen_by(club, user_id)
+    assert snapshot.pending_requests is not UNSET
+    assert [(one.user_id, one.display_name) for one in snapshot.pending_requests] == [
+        ("pen", "Penny")
+    ]
+    assert snapshot.host_controls is not UNSET
+    controls = snapshot.host_controls
+    assert (controls.can_pause, controls.can_start, controls.can_adjust_chips) == (
+        True,
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize("user_id", ["ann", "sue", "app"])
+async def test_others_see_neither_requests_nor_controls(club: Club, user_id: str) -> None:
+    snapshot = await seen_by(club, user_id)
+    assert (snapshot.pending_requests, snapshot.host_controls) == (UNSET, UNSET)
+    assert b"pending_requests" not in msgspec.json.encode(snapshot)
+
+
+async def test_a_lesser_role_may_be_asked_for_and_shows_less(club: Club) -> None:
+    snapshot = await seen_by(club, HOST, wanted="spectator")
+    assert snapshot.role == "spectator"
+    assert (snapshot.me.hole_cards, snapshot.me.seat_index) == (UNSET, UNSET)
+    assert (snapshot.pending_requests, snapshot.host_controls) == (UNSET, UNSET)
+    assert not cards_in(snapshot, set((await hands_of(club))[HOST]))
+
+
+@pytest.mark.parametrize(
+    ("user_id", "wanted"), [("ann", "host"), ("sue", "player"), ("app", "spectator")]
+)
+async def test_a_greater_role_is_forbidden(club: Club, user_id: str, wanted: RoomRole) -> None:
+    with pytest.raises(Refused) as caught:
+        await seen_by(club, user_id, wanted=wanted)
+    assert caught.value.code is ErrorCode.FORBIDDEN
+
+
+@pytest.mark.parametrize("user_id", ["pen", "zoe"])
+async def test_who_is_not_let_in_sees_nothing(club: Club, user_id: str) -> None:
+    with pytest.raises(Refused) as caught:
+        await seen_by(club, user_id)
+    assert caught.value.code is ErrorCode.FORBIDDEN
+
+
+async def test_staff_who_play_see_their_own_cards_and_no_others(club: Club) -> None:
+    hands = await hands_of(club)
+    snapshot = await seen_by(club, "ann", role="staff")
+    assert snapshot.me.hole_cards == hands["ann"]
+    assert not cards_in(snapshot, set(hands[HOST]))
+    assert snapshot.pending_requests is not UNSET
+
+
+async def test_an_unknown_room_is_none(club: Club) -> None:
+    assert await read_room(club.pool, "nowhere", HOST) is None
+
+
+# What was missed
+
+
+@pytest.mark.parametrize("user_id", [HOST, "ann", "sue"])
+async def test_what_is_missed_is_what_a_socket_got(club: Club, user_id: str) -> None:
+    """Play on with a socket listening; asked later, the events are the same, private ones too."""
+    socket = Socket(user_id)
+    async with running(club.actor()) as actor:
+        hand = live_state(actor).hand
+        assert hand is not None
+        after = live_state(actor).seq
+        (await attach(actor, user_id, socket)).release(after)
+        await ask(actor, "ann", commands.Action(action="FOLD"))
+        await ask(actor, HOST, commands.Start())
+        await ask(actor, "ann", commands.Action(action="CALL"))
+        await ask(actor, "bob", commands.Join())
+        hidden = hidden_cards(hand) | hidden_cards(live_state(actor).hand or hand)
+        missed = await events.missed_events(
+            club.pool, ROOM, after, user_id, operator=user_id == HOST
+        )
+        assert missed is not None
+        seq, told = missed
+        assert seq == live_state(actor).seq
+    dealt = [event for event in told if event["type"] == "cards_dealt"]
+    assert len(dealt) == (0 if user_id == "sue" else 1)
+    if user_id == "sue":
+        assert not hidden & set(str(told).split("'"))
+    assert told == socket.got
+
+
+async def test_a_connection_that_ended_between_hand_and_cards_misses_the_cards(club: Club) -> None:
+    started = int(await club.one("SELECT seq FROM room_events WHERE type = 'hand_started'"))
+    for user_id, dealt in (("ann", True), ("sue", False)):
+        missed = await events.missed_events(club.pool, ROOM, started, user_id, operator=False)
+        assert missed is not None
+        cards = [event for event in missed[1] if event["type"] == "cards_dealt"]
+        assert [event["seq"] for event in cards] == ([started] if dealt else [])
+
+
+async def test_missed_events_have_no_silent_hole(club: Club) -> None:
+    seq = int(await club.one("SELECT seq FROM game_states"))
+    assert await events.missed_events(club.pool, ROOM, seq, "sue", operator=False) == (seq, [])
+    assert await events.missed_events(club.pool, ROOM, seq + 1, "sue", operator=False) is None
+    assert await events.missed_events(club.pool, "nowhere", 0, "sue", operator=False) is None
+    async with club.pool.connection() as conn:
+        await conn.execute("DELETE FROM room_events WHERE seq = 2")
+    assert await events.missed_events(club.pool, ROOM, 0, "sue", operator=False) is None
+    assert await events.missed_events(club.pool, ROOM, 2, "sue", operator=False) is not None
+
+
+async def test_more_than_can_be_made_up_for_is_none(club: Club) -> None:
+    async with club.pool.connection() as conn:
+        await conn.execute("UPDATE game_states SET seq = %s", (events.MAX_MISSED + 1,))
+    assert await events.missed_events(club.pool, ROOM, 0, "sue", operator=False) is None
+
+
+# Rejoin tokens
+
+
+async def holder(club: Club, token: str | None, now: int) -> tokens.TokenHolder | None:
+    assert token is not None
+    digest = hashlib.sha256(token.encode()).digest()
+    return await tokens.holder_of(club.pool, ROOM, digest, now)
+
+
+async def rotate(club: Club, user_id: str, token: str, now: int) -> None:
+    await tokens.rotate(
+        club.pool,
+        room_id=ROOM,
+        user_id=user_id,
+        role="spectator",
+        seat_index=None,
+        token_hash=hashlib.sha256(token.encode()).digest(),
+        now=now,
+        expires_at=now + TOKEN_MS,
+        old_good_until=now + OLD_MS,
+    )
+
+
+async def test_a_token_names_its_user_and_lives_so_long(club: Club) -> None:
+    token = club.tokens[ROOM, "sue"]
+    found = await holder(club, token, START + TOKEN_MS - 1)
+    assert found == tokens.TokenHolder("sue", "spectator", False, "Sue B.")
+    assert await holder(club, token, START + TOKEN_MS) is None
+    assert await holder(club, "nonsense", START) is None
+    digest = hashlib.sha256(str(token).encode()).digest()
+    assert await tokens.holder_of(club.pool, "room-2", digest, START) is None
+
+
+async def test_using_a_token_replaces_it_and_the_old_one_is_good_for_a_moment(club: Club) -> None:
+    old = club.tokens[ROOM, "sue"]
+    await rotate(club, "sue", "new", START + 1_000)
+    replaced = await holder(club, old, START + 1_000 + OLD_MS - 1)
+    assert replaced is not None
+    assert replaced.replaced
+    assert await holder(club, old, START + 1_000 + OLD_MS) is None
+    fresh = await holder(club, "new", START + TOKEN_MS)
+    assert fresh is not None
+    assert not fresh.replaced
+
+
+async def test_rotating_never_lengthens_an_older_tokens_life(club: Club) -> None:
+    old = club.tokens[ROOM, "sue"]
+    await rotate(club, "sue", "new", START + 1_000)
+    await rotate(club, "sue", "newer", START + 5_000)
+    assert await holder(club, old, START + 1_000 + OLD_MS) is None
+    assert await holder(club, "new", START + 5_000 + OLD_MS - 1) is not None
+
+
+async def test_a_token_is_good_to_the_end_of_the_running_hand(club: Club) -> None:
+    late = START + 10 * TOKEN_MS
+    token = club.tokens[ROOM, "ann"]
+    assert await holder(club, token, late) is not None
+    assert await tokens.sweep(club.pool, late) > 0
+    assert await holder(club, token, late) is not None
+    async with running(club.actor()) as actor:
+        await ask(actor, "ann", commands.Action(action="FOLD"))
+    assert await holder(club, token, late) is None
+    await tokens.sweep(club.pool, late)
+    assert await club.one("SELECT count(*) FROM rejoin_tokens") == 0
+
+
+async def test_who_is_kicked_has_no_token(club: Club) -> None:
+    token = club.tokens[ROOM, "sue"]
+    async with running(club.actor()) as actor:
+        await ask(actor, HOST, commands.Kick(user_id="sue"))
+    assert await holder(club, token, START) is None
+
+
+async def test_only_hashes_of_tokens_are_stored(club: Club) -> None:
+    async with club.pool.connection() as conn:
+        rows = await (await conn.execute("SELECT t::text FROM rejoin_tokens t")).fetchall()
+        told = await (await conn.execute("SELECT outcome::text FROM commands")).fetchall()
+    text = str(rows) + str(told)
+    assert rows
+    assert not [token for token in club.tokens.values() if token and token in text]

@@ -1,0 +1,100 @@
+"""Hands to test with: short to set up, and played by a player who knows no fear."""
+
+import random
+from collections.abc import Sequence
+
+from game.poker.hand import Hand, HandSetup
+from game.poker.variants import VARIANTS
+from protocol.values import ActionName, DealtIn
+
+DECK = VARIANTS["nlhe"].deck
+
+
+def shuffled_deck(seed: int) -> tuple[str, ...]:
+    """A whole deck, the same for the same seed."""
+    deck = list(DECK)
+    random.Random(seed).shuffle(deck)
+    return tuple(deck)
+
+
+def rigged_deck(holes: Sequence[str], board: str) -> tuple[str, ...]:
+    """A whole deck that deals `holes` (such as ``AhKd``, from the small blind on) and `board`."""
+    known = [hole[i : i + 2] for i in (0, 2) for hole in holes]
+    streets = [board[i : i + 2] for i in range(0, len(board), 2)]
+    rest = iter([card for card in DECK if card not in {*known, *streets}])
+    return (
+        *known,
+        *(next(rest), *streets[:3]),
+        *(next(rest), streets[3]),
+        *(next(rest), streets[4]),
+        *rest,
+    )
+
+
+def make_setup(
+    stacks: Sequence[int],
+    *,
+    small_blind: int = 50,
+    big_blind: int = 100,
+    ante: int = 0,
+    rake_basis_points: int = 0,
+    rake_cap: int = 0,
+    deck: tuple[str, ...] | None = None,
+) -> HandSetup:
+    """A hand whose player at dealing position ``i`` sits in seat ``9 - i``, user ``u{i}``."""
+    seats = tuple(DealtIn(9 - i, f"u{i}", stack) for i, stack in enumerate(stacks))
+    return HandSetup(
+        hand_id="hand-1",
+        number=1,
+        variant="nlhe",
+        small_blind=small_blind,
+        big_blind=big_blind,
+        ante=ante,
+        rake_basis_points=rake_basis_points,
+        rake_cap=rake_cap,
+        button_seat=seats[0 if len(seats) == 2 else -1].seat_index,
+        seats=seats,
+        deck=shuffled_deck(1) if deck is None else deck,
+    )
+
+
+def choose(
+    hand: Hand, rng: random.Random, *, free_folds: bool = True
+) -> tuple[ActionName, int | None]:
+    """Choose a legal action; the likelier ones keep the hand alive."""
+    legal = hand.legal()
+    choices: list[tuple[ActionName, int | None]] = []
+    if legal.can_check:
+        choices += [("CHECK", None)] * 4
+    if legal.call_amount is not None:
+        choices += [("CALL", None)] * 6
+    if free_folds or not legal.can_check:
+        choices += [("FOLD", None)]
+    if legal.min_raise_to is not None and legal.max_raise_to is not None:
+        name: ActionName = "RAISE" if hand.current_bet else "BET"
+        choices += [(name, legal.min_raise_to)] * 2
+        choices += [(name, rng.randint(legal.min_raise_to, legal.max_raise_to))]
+    if legal.max_raise_to is not None or legal.call_amount is not None:
+        choices += [("ALL_IN", None)]
+    return rng.choice(choices)
+
+
+def public_state(hand: Hand) -> tuple[object, ...]:
+    """Everything that a hand says of itself, cards of the dead included."""
+    return (
+        hand.actor_seat,
+        hand.legal(),
+        hand.finished,
+        hand.phase,
+        hand.board,
+        hand.pot,
+        hand.pots,
+        hand.current_bet,
+        hand.min_raise_to,
+        hand.seat_states(),
+        hand.chips(),
+        hand.net(),
+        hand.winners(),
+        hand.rake,
+        list(hand.actions),
+    )

@@ -1,0 +1,1 @@
+"""Tests without sockets, files of others, or a database."""

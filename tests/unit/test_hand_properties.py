@@ -1,0 +1,257 @@
+"""Whatever is played: no chip is lost, no card is told, and a replay is the hand again."""
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pokerkit import Mode, NoLimitTexasHoldem, State
+
+from game.poker.cash_state import AUTOMATIONS
+from game.poker.hand import Hand, HandSetup
+from protocol.errors import ErrorCode, Refused
+from protocol.events import (
+    PlayerAction,
+    PotDistributed,
+    PublicEvent,
+    Showdown,
+    StreetAdvanced,
+)
+from protocol.values import ActionName
+from tests.support.hands import choose, make_setup, public_state, shuffled_deck
+
+ACTIONS: tuple[ActionName, ...] = ("FOLD", "CHECK", "CALL", "BET", "RAISE", "ALL_IN")
+
+_stacks = st.one_of(st.integers(1, 300), st.integers(1, 5_000))
+seeds = st.integers(0, 2**32)
+
+
+@st.composite
+def setups(draw: st.DrawFn, raked: bool = True) -> HandSetup:
+    return make_setup(
+        draw(st.lists(_stacks, min_size=2, max_size=10)),
+        ante=draw(st.sampled_from([0, 0, 7, 25])),
+        rake_basis_points=draw(st.sampled_from([0, 333, 500, 1000])) if raked else 0,
+        rake_cap=draw(st.sampled_from([0, 1, 40, 300])) if raked else 0,
+        deck=shuffled_deck(draw(seeds)),
+    )
+
+
+def play(
+    setup: HandSetup, rng: random.Random, *, free_folds: bool = True
+) -> tuple[Hand, list[PublicEvent]]:
+    hand = Hand.start(setup)
+    events = hand.opening()
+    while (seat := hand.actor_seat) is not None:
+        events += hand.act(seat, *choose(hand, rng, free_folds=free_folds))[1]
+    return hand, events
+
+
+def check_chips(hand: Hand) -> None:
+    total = sum(seat.chips for seat in hand.setup.seats)
+    assert sum(hand.chips().values()) + hand.pot + hand.rake == total
+    assert min(hand.chips().values()) >= 0
+    assert sum(pot.amount for pot in hand.pots) == hand.pot
+
+
+@given(setups(), seeds)
+@settings(max_examples=200, deadline=None)
+def test_chips_are_conserved_after_every_action(setup: HandSetup, seed: int) -> None:
+    rng = random.Random(seed)
+    hand = Hand.start(setup)
+    check_chips(hand)
+    while (seat := hand.actor_seat) is not None:
+        before, pot = hand.chips()[seat], hand.pot
+        bet = {state.seat_index: state.bet for state in hand.seat_states()}[seat]
+        taken, events = hand.act(seat, *choose(hand, rng))
+        told = events[0]
+        assert isinstance(told, PlayerAction)
+        assert (told.amount, told.chips) == (taken.amount, before - taken.amount)
+        assert (told.bet, told.pot) == (bet + taken.amount, pot + taken.amount)
+        assert taken.raise_to in (None, told.bet)
+        check_chips(hand)
+
+
+@given(setups(), seeds)
+@settings(max_examples=200, deadline=None)
+def test_pots_are_shared_out_exactly(setup: HandSetup, seed: int) -> None:
+    hand, events = play(setup, random.Random(seed))
+    distributed = events[-1]
+    assert isinstance(distributed, PotDistributed)
+    for pot in distributed.pots:
+        assert sum(share.amount for share in pot.winners) + pot.rake == pot.amount > 0
+        assert pot.rake <= pot.amount * setup.rake_basis_points // 10_000
+    assert hand.rake == sum(pot.rake for pot in distributed.pots)
+    assert hand.rake <= (setup.rake_cap or hand.rake)
+    assert hand.board or not hand.rake
+    assert sum(hand.net().values()) == -hand.rake
+    won = sum(winner.amount for winner in hand.winners())
+    assert won + hand.rake == sum(pot.amount for pot in distributed.pots)
+
+
+@given(setups(), seeds)
+@settings(max_examples=60, deadline=None)
+def test_replay_is_the_hand_again_after_every_action(setup: HandSetup, seed: int) -> None:
+    rng = random.Random(seed)
+    hand = Hand.start(setup)
+    while (seat := hand.actor_seat) is not None:
+        action = choose(hand, rng)
+        again = Hand.replay(setup, hand.actions)
+        assert public_state(again) == public_state(hand)
+        assert again.act(seat, *action) == hand.act(seat, *action)
+    assert public_state(Hand.replay(setup, hand.actions)) == public_state(hand)
+
+
+@given(setups(), seeds)
+@settings(max_examples=200, deadline=None)
+def test_events_come_in_the_order_of_the_contract(setup: HandSetup, seed: int) -> None:
+    hand, events = play(setup, random.Random(seed))
+    streets = [event.street for event in events if isinstance(event, StreetAdvanced)]
+    assert streets == ["flop", "turn", "river"][: len(streets)]
+    tail = [type(event) for event in events if not isinstance(event, PlayerAction | StreetAdvanced)]
+    shown = any(hand.shown(seat.seat_index) for seat in setup.seats)
+    assert tail == ([Showdown] if shown else []) + [PotDistributed]
+    assert [type(event) for event in events[-len(tail) :]] == tail
+    boards = [event.board for event in events if isinstance(event, StreetAdvanced)]
+    assert not shown or len(boards[-1]) == 5
+
+
+@given(setups(), seeds)
+@settings(max_examples=80, deadline=None)
+def test_refused_actions_change_nothing(setup: HandSetup, seed: int) -> None:
+    rng = random.Random(seed)
+    hand = Hand.start(setup)
+    while (seat := hand.actor_seat) is not None:
+        legal = hand.legal()
+        allowed = {"FOLD"}
+        allowed |= {"CHECK"} if legal.can_check else {"CALL"}
+        if legal.min_raise_to is not None:
+            allowed.add("RAISE" if hand.current_bet else "BET")
+        if legal.max_raise_to is not None or legal.call_amount is not None:
+            allowed.add("ALL_IN")
+        before = public_state(hand)
+        for action in ACTIONS:
+            if action in ("BET", "RAISE"):
+                amounts = [(legal.min_raise_to or 100) - 1, (legal.max_raise_to or 100) + 1]
+            elif action in allowed:
+                continue
+            else:
+                amounts = [0]
+            for amount in amounts:
+                with pytest.raises(Refused) as refused:
+                    hand.act(seat, action, amount)
+                assert refused.value.code == ErrorCode.ILLEGAL_ACTION
+                assert refused.value.details is not None
+                assert refused.value.details["legal"] == msgspec.to_builtins(legal)
+                at_fault = action in ("BET", "RAISE") and action in allowed
+                assert refused.value.details.get("field") == ("amount" if at_fault else None)
+        for other in setup.seats:
+            if other.seat_index != seat:
+                with pytest.raises(Refused) as refused:
+                    hand.act(other.seat_index, "FOLD", None)
+                assert refused.value.code == ErrorCode.NOT_YOUR_TURN
+        assert public_state(hand) == before
+        hand.act(seat, *choose(hand, rng))
+
+
+def words(value: object) -> set[str]:
+    """Every string in a value as it goes over the wire."""
+    match msgspec.to_builtins(value):
+        case str() as text:
+            return {text}
+        case dict() as fields:
+            return {word for field in fields.values() for word in words(field)}
+        case list() | tuple() as items:
+            return {word for item in items for word in words(item)}
+        case _:
+            return set()
+
+
+@given(setups(), seeds)
+@settings(max_examples=150, deadline=None)
+def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int) -> None:
+    rng = random.Random(seed)
+    hand = Hand.start(setup)
+    told: list[object] = [hand.started(), *hand.opening()]
+    while (seat := hand.actor_seat) is not None:
+        told += [hand.seat_states(), hand.pots, hand.winners()]
+        assert not any(hand.shown(other.seat_index) for other in setup.seats)
+        told += hand.act(seat, *choose(hand, rng))[1]
+    told += [hand.seat_states(), hand.winners()]
+
+    on_board: set[str] = set()
+    tabled: set[str] = set()
+    for thing in told:
+        if isinstance(thing, StreetAdvanced):
+            on_board |= set(thing.board)
+        if isinstance(thing, Showdown):
+            tabled |= {card for shown in thing.hands for card in shown.cards}
+        assert words(thing) & set(setup.deck) <= on_board | tabled
+    assert on_board == set(hand.board)
+    folded = {taken.seat_index for taken in hand.actions if taken.action == "FOLD"}
+    for seat in folded:
+        assert not tabled & set(hand.hole_cards(seat))
+
+
+@given(setups(), seeds)
+@settings(max_examples=100, deadline=None)
+def test_hidden_cards_leave_no_trace_in_public_events(setup: HandSetup, seed: int) -> None:
+    hand, events = play(setup, random.Random(seed))
+    folded = {taken.seat_index for taken in hand.actions if taken.action == "FOLD"}
+    in_play = set(hand.board)
+    for seat in setup.seats:
+        if seat.seat_index not in folded:
+            in_play |= set(hand.hole_cards(seat.seat_index))
+    hidden = [card for card in setup.deck if card not in in_play]
+    others = dict(zip(hidden, hidden[1:] + hidden[:1], strict=True))
+    deck = tuple(others.get(card, card) for card in setup.deck)
+    again = Hand.start(msgspec.structs.replace(setup, deck=deck))
+    told = again.opening()
+    for taken in hand.actions:
+        told += again.act(taken.seat_index, taken.action, taken.raise_to)[1]
+    assert told == events
+
+
+def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
+    """Play the same hand on PokerKit as it comes, with its own hand types and deck."""
+    players = setup.seats if len(setup.seats) > 2 else setup.seats[::-1]
+    state = NoLimitTexasHoldem.create_state(
+        AUTOMATIONS,
+        True,
+        setup.ante,
+        (setup.small_blind, setup.big_blind),
+        setup.big_blind,
+        tuple(seat.chips for seat in players),
+        len(players),
+        mode=Mode.CASH_GAME,
+    )
+    for player, seat in enumerate(players):
+        state.deal_hole("".join(hand.hole_cards(seat.seat_index)), player)
+    cards = iter(setup.deck[2 * len(players) :])
+    taken = iter(hand.actions)
+    while state.status:
+        if state.actor_index is None:
+            if state.can_burn_card():
+                state.burn_card(next(cards))
+            state.deal_board("".join(next(cards) for _ in range(state.board_dealing_count or 0)))
+            continue
+        action = next(taken)
+        assert players[state.actor_index].seat_index == action.seat_index
+        if action.action == "FOLD":
+            state.fold()
+        elif action.raise_to is None:
+            state.check_or_call()
+        else:
+            state.complete_bet_or_raise_to(action.raise_to)
+    return state
+
+
+@given(setups(raked=False), seeds)
+@settings(max_examples=60, deadline=None)
+def test_stacks_come_out_as_pokerkit_has_them(setup: HandSetup, seed: int) -> None:
+    hand, _ = play(setup, random.Random(seed), free_folds=False)
+    state = plain_pokerkit(setup, hand)
+    stacks = hand.chips()
+    players = setup.seats if len(setup.seats) > 2 else setup.seats[::-1]
+    assert state.stacks == [stacks[seat.seat_index] for seat in players]
