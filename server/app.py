@@ -358,6 +358,7 @@ class _Server:
                 idle_code=CloseCode.IDLE,
                 ping_interval_s=settings.ping_interval_s,
                 send_timeout_s=settings.send_timeout_s,
+                close_timeout_s=settings.close_timeout_s,
             ),
             allowed_origins=frozenset(settings.allowed_origins) or None,
             task_status=task_status,

@@ -109,6 +109,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     handshake_timeout_s: PositiveSeconds = 3.0
     half_open_handshakes: Count = 512
     send_timeout_s: PositiveSeconds = 10.0
+    close_timeout_s: PositiveSeconds = 1.5
     ping_interval_s: PositiveSeconds = 20.0
 
     # Actors and the process.

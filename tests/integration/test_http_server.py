@@ -285,7 +285,7 @@ async def test_request_that_never_ends_is_ended() -> None:
 
 
 async def test_error_inside_one_connection_ends_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running(QUICK) as server, await server.connect() as bystander:
+    async with running() as server, await server.connect() as bystander:
         await bystander.send_all(GET)
         assert b" 200 " in await received_until(bystander, b"}")
         await trio.testing.wait_all_tasks_blocked(0.01)
