@@ -40,7 +40,7 @@ def unit_of(
         EventTold(room_id, seq + i, START, "game_paused", msgspec.Raw(b'{"game_id":"g"}'))
         for i in range(1, told + 1)
     ]
-    return CommitUnit(Advance(room_id, epoch, seq, seq + told, unit_id, EMPTY), [*events, *rows])
+    return CommitUnit(Advance(room_id, epoch, seq, seq + told, unit_id, EMPTY, 0), [*events, *rows])
 
 
 def command_done(number: int, room_id: str = "r1") -> CommandDone:

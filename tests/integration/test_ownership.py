@@ -13,7 +13,7 @@ from persistence.seen import SeenAt
 from persistence.units import Advance, CommitUnit
 from protocol import commands
 from tests.integration.test_journal import EMPTY, nothing
-from tests.support.live_rooms import NODE, Club, ask, open_club, running
+from tests.support.live_rooms import AS_JOURNAL, NODE, Club, ask, open_club, running
 from tests.support.rooms import START
 
 pytestmark = pytest.mark.fail_after(20)
@@ -86,7 +86,7 @@ async def test_the_frozen_owner_commits_nothing_more(club: Club) -> None:
     await nodes.resign(club.pool, NODE)
     await nodes.claim(club.pool, OTHER, [ROOM])
     unit = CommitUnit(
-        Advance(ROOM, frozen.epoch, frozen.seq, frozen.seq, 99, EMPTY),
+        Advance(ROOM, frozen.epoch, frozen.seq, frozen.seq, 99, EMPTY, 0),
         [],
     )
     with pytest.raises(Superseded):
@@ -223,7 +223,8 @@ async def test_a_flush_and_a_commit_never_wait_for_each_other(club: Club) -> Non
         await club.make_room(name)
     await execute(
         club,
-        "INSERT INTO room_seats (room_id, seat_index, user_id, display_name, chips, status,"
+        AS_JOURNAL
+        + "INSERT INTO room_seats (room_id, seat_index, user_id, display_name, chips, status,"
         " time_bank_ms, clock_outs, away, sitting_id, last_seen_at)"
         " SELECT id, 0, 'ann', 'Ann', 1, 'active', 0, 0, false, 's', from_ms(0) FROM rooms"
         " WHERE id LIKE 't%'",
@@ -232,6 +233,7 @@ async def test_a_flush_and_a_commit_never_wait_for_each_other(club: Club) -> Non
     rows = [SeenAt("t1", "ann", later, True), SeenAt("t2", "ann", later, True)]
     async with trio.open_nursery() as nursery:
         async with club.pool.transaction() as conn:
+            await conn.execute(AS_JOURNAL)
             await conn.execute("UPDATE game_states SET unit_id = 1 WHERE room_id IN ('t1', 't2')")
             await conn.execute("UPDATE room_seats SET chips = 2 WHERE room_id = 't2'")
             nursery.start_soon(seen.flush, club.pool, rows, 1)

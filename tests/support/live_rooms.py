@@ -28,6 +28,8 @@ from tests.support.hands import shuffled_deck
 from tests.support.rooms import HOST, START, make_room, principal
 
 NODE = "node-a"
+AS_JOURNAL = "SELECT set_config('cardroom.journal', 'on', true); "
+"""In front of statements that write what only a journal writes, in one transaction with them."""
 
 
 class Socket:

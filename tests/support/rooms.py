@@ -283,6 +283,8 @@ class FakeJournal:
     wallets: dict[str, int] = field(default_factory=dict)
     committed: list[CommitUnit] = field(default_factory=list)
     failures: deque[Exception] = field(default_factory=deque)
+    outside: dict[str, int] = field(default_factory=dict)
+    """How often somebody wrote to a room from outside; none where it is not named."""
     _commands: set[tuple[str, str]] = field(default_factory=set)
 
     async def commit(self, unit: CommitUnit, on_committed: Callable[[], None]) -> None:
@@ -298,8 +300,8 @@ class FakeJournal:
         on_committed()
 
     def _write(self, unit: CommitUnit) -> None:
-        room_id, epoch, seq, next_seq, unit_id, _ = unit.advance
-        if self.rooms[room_id][:2] != (epoch, seq):
+        room_id, epoch, seq, next_seq, unit_id, _, outside = unit.advance
+        if (*self.rooms[room_id][:2], self.outside.get(room_id, 0)) != (epoch, seq, outside):
             raise Superseded(room_id)
         wallets = dict(self.wallets)
         keys = set(self._commands)
