@@ -1,4 +1,4 @@
-"""Fixtures for tests that need a real PostgreSQL.
+"""What all tests share: how they log, no limits of time in properties, and a real PostgreSQL.
 
 `postgres` is one server for the whole run (one for each worker of pytest-xdist), `database_url` a
 freshly migrated database for one test, `connection` and `pool` lead to it.
@@ -11,7 +11,9 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+import structlog
 import trio
 
 from persistence.connection import TrioConnection
@@ -23,8 +25,24 @@ AsyncTest = Callable[..., Awaitable[None]]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "fail_after(seconds): an async test that lasts longer fails (real clock)"
+        "markers", "fail_after(seconds): an async test that lasts longer fails (the test's clock)"
     )
+    # structlog's own default draws each traceback with the locals of all frames: that takes half a
+    # second, and shows decks and tokens.
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+        ]
+    )
+
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "cardroom", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("cardroom")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

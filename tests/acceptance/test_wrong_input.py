@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.outside import JSON, MSGPACK, Message, Outside, connected
@@ -548,11 +548,7 @@ def commands_of_all_kinds(draw: st.DrawFn) -> Message:
     return message
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=60)
 @given(
     who=st.sampled_from(["guest", "pending"]),
     coding=st.sampled_from([MSGPACK, JSON]),

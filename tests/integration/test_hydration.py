@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from game.presence import Gone, Seen, TakenOver, Tick, Unseen
@@ -30,9 +30,7 @@ from tests.support.rooms import HOST, STAFF, comparable
 USERS = [HOST, STAFF, "ann", "bob"]
 users = st.sampled_from(USERS)
 amounts = st.integers(50, 2_200)
-AT_ONCE = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
-)
+AT_ONCE = settings(max_examples=25, print_blob=True)
 
 asks = st.one_of(
     st.tuples(users, st.builds(commands.Join)),
