@@ -1,4 +1,4 @@
-"""What all tests share: how they log, no limits of time in properties, and a real PostgreSQL.
+"""What all tests share: how they log, no limits of time in properties, folders, a real PostgreSQL.
 
 `postgres` is one server for the whole run (one for each worker of pytest-xdist), `database_url` a
 freshly migrated database for one test, `connection` and `pool` lead to it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -18,6 +19,8 @@ import trio
 
 from persistence.connection import TrioConnection
 from persistence.pool import Pool
+from tests.support.folders import temporary_folder
+from tests.support.patience import PATIENCE_S
 from tests.support.postgres import PostgresForTests
 
 AsyncTest = Callable[..., Awaitable[None]]
@@ -54,9 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.obj = _bounded(item.obj, mark.args[0])
 
 
-def _bounded(
-    test: Callable[..., Awaitable[None]], seconds: float
-) -> Callable[..., Awaitable[None]]:
+def _bounded(test: AsyncTest, seconds: float) -> AsyncTest:
     @functools.wraps(test)
     async def bounded(**fixtures: Any) -> None:
         with trio.fail_after(seconds):
@@ -65,11 +66,23 @@ def _bounded(
     return bounded
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder for one test.
+
+    pytest's own lie in one that each run of pytest closes to other users, and so to the system user
+    of a PostgreSQL that another run has there.
+    """
+    with temporary_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
-    server = trio.run(PostgresForTests.start, tmp_path_factory.mktemp("postgres"))
-    yield server
-    trio.run(server.stop)
+def postgres() -> Iterator[PostgresForTests]:
+    with temporary_folder() as folder:
+        server = trio.run(PostgresForTests.start, folder)
+        yield server
+        trio.run(server.stop)
 
 
 @pytest.fixture
@@ -89,5 +102,5 @@ async def connection(database_url: str) -> AsyncIterator[TrioConnection[tuple[An
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with Pool(database_url, size=4, timeout_s=2.0) as made:
+    async with Pool(database_url, size=4, timeout_s=PATIENCE_S) as made:
         yield made

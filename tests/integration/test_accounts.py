@@ -15,7 +15,7 @@ from protocol.errors import ErrorCode, Refused
 from protocol.ids import UserId
 from protocol.principal import Principal
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
 NOW = 1_700_000_000_000
 STAFF = Principal(user_id=UserId("sue"), name="Sue", role="staff")

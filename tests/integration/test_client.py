@@ -29,7 +29,7 @@ from protocol.values import SettingsPatch
 from tests.support.fake_club import FakeClub, Message, Peer, fake_club
 from tests.support.room_play import HOST, PlayedRoom, seated_room
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
 QUICK = Timing(
     connect_s=2.0,

@@ -15,7 +15,7 @@ from server.http.app import HttpApp
 from server.http.serving import HttpLimits, serve_http
 from tests.support.http import FakeClub, bearer, make_app
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
 QUICK = HttpLimits(head_s=0.5, request_s=0.6, send_s=0.3, linger_s=0.2)
 UPGRADE = (
