@@ -269,7 +269,7 @@ async def test_slow_sender_is_cut_off(
             nursery.start_soon(send)
             await received(stream)
             nursery.cancel_scope.cancel()
-        assert limit_s <= trio.current_time() - began < 2 * limit_s
+        assert limit_s <= trio.current_time() - began < limit_s + 4 * STEP_S
         assert server.club.ran == []
         assert await server.is_well()
 
