@@ -56,7 +56,7 @@ def check_chips(hand: Hand) -> None:
 
 
 @given(setups(), seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_chips_are_conserved_after_every_action(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -74,7 +74,7 @@ def test_chips_are_conserved_after_every_action(setup: HandSetup, seed: int) -> 
 
 
 @given(setups(), seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_pots_are_shared_out_exactly(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     distributed = events[-1]
@@ -91,7 +91,7 @@ def test_pots_are_shared_out_exactly(setup: HandSetup, seed: int) -> None:
 
 
 @given(setups(), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_replay_is_the_hand_again_after_every_action(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -104,7 +104,7 @@ def test_replay_is_the_hand_again_after_every_action(setup: HandSetup, seed: int
 
 
 @given(setups(), seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_events_come_in_the_order_of_the_contract(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     streets = [event.street for event in events if isinstance(event, StreetAdvanced)]
@@ -118,7 +118,7 @@ def test_events_come_in_the_order_of_the_contract(setup: HandSetup, seed: int) -
 
 
 @given(setups(), seeds)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_refused_actions_change_nothing(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -169,7 +169,7 @@ def words(value: object) -> set[str]:
 
 
 @given(setups(), seeds)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -195,7 +195,7 @@ def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int
 
 
 @given(setups(), seeds)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_hidden_cards_leave_no_trace_in_public_events(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     folded = {taken.seat_index for taken in hand.actions if taken.action == "FOLD"}
@@ -248,7 +248,7 @@ def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
 
 
 @given(setups(raked=False), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_stacks_come_out_as_pokerkit_has_them(setup: HandSetup, seed: int) -> None:
     hand, _ = play(setup, random.Random(seed), free_folds=False)
     state = plain_pokerkit(setup, hand)
