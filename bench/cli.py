@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,3 +94,15 @@ def secrecy(hands: int, socket_hands: int, seed: int, variants: Sequence[str]) -
     from bench.secrecy import report
 
     sys.exit(report(hands, socket_hands, seed, variants))
+
+
+@bench.command()
+@click.option("--count", default=1_000_000, show_default=True, help="Showdowns of each variant.")
+@click.option("--seed", default=0, show_default=True, help="Of the cards.")
+@click.option("--processes", type=int, default=os.cpu_count, show_default="one a core")
+@_of_variant
+def showdowns(count: int, seed: int, processes: int, variants: Sequence[str]) -> None:
+    """Hold our hand types against PokerKit's own on random showdowns; time both."""
+    from bench.showdowns import report
+
+    sys.exit(report(count, variants, seed, processes))
