@@ -106,3 +106,14 @@ def showdowns(count: int, seed: int, processes: int, variants: Sequence[str]) ->
     from bench.showdowns import report
 
     sys.exit(report(count, variants, seed, processes))
+
+
+@bench.command()
+@click.option("--hands", default=500, show_default=True, help="Hands of each variant.")
+@click.option("--seed", default=0, show_default=True, help="Of cards and decisions.")
+@_of_variant
+def decisions(hands: int, seed: int, variants: Sequence[str]) -> None:
+    """Measure what deciding an action costs by the rules alone, before and after our hand types."""
+    from bench.decisions import report
+
+    sys.exit(report(variants, hands, seed))
