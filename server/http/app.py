@@ -203,8 +203,8 @@ def _require_asker(asker: Principal, takes: Body) -> None:
     """Refuse a `userId` that is not the asker's, in what was taken or in the query."""
     named: UserRef | None = getattr(takes, "user_id", None)
     require_me(asker, named)
-    require_me(asker, request.args.get("userId"))
-    require_me(asker, request.args.get("user_id"))
+    require_me(asker, request.args.get("userId") or None)
+    require_me(asker, request.args.get("user_id") or None)
 
 
 def _frame(app: QuartTrio, cors: Cors) -> None:

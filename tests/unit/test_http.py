@@ -244,6 +244,11 @@ async def test_hydrated_room_keeps_snake_case(caller: Caller) -> None:
     assert caller.club.asked == [("hydrate", "r1", "spectator")]
 
 
+async def test_what_a_query_leaves_empty_counts_as_left_out(caller: Caller) -> None:
+    await caller.ok("GET", f"{R}/hydrate?userId=&role=")
+    assert caller.club.asked == [("hydrate", "r1", None)]
+
+
 async def test_stop_watching_never_gives_up_a_seat(caller: Caller) -> None:
     caller.club.role = "player"
     _, document = await caller.problem("DELETE", f"{R}/spectate")
