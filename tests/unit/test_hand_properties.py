@@ -127,7 +127,7 @@ def test_refused_actions_change_nothing(setup: HandSetup, seed: int) -> None:
         allowed = {"FOLD"}
         allowed |= {"CHECK"} if legal.can_check else {"CALL"}
         if legal.min_raise_to is not None:
-            allowed.add("RAISE" if hand.current_bet else "BET")
+            allowed |= {"RAISE"} if hand.current_bet else {"BET", "RAISE"}
         if legal.max_raise_to is not None or legal.call_amount is not None:
             allowed.add("ALL_IN")
         before = public_state(hand)
