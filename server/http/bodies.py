@@ -51,7 +51,7 @@ class MeBody(Body, frozen=True, kw_only=True):
 
 
 class NamedBody(MeBody, frozen=True, kw_only=True):
-    """With the name that other people shall see; the token's where left out."""
+    """With the name that other people shall see; the known one where left out."""
 
     display_name: DisplayName | None = None
 
