@@ -1,10 +1,12 @@
 """The application: every route behind one gate that authenticates, decodes, answers and logs."""
 
+import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import structlog
 from quart import Response, g, request
@@ -55,6 +57,7 @@ ALL_ROUTES: tuple[Route, ...] = (
     *operation.ROUTES.all,
 )
 
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -111,7 +114,7 @@ def create_app(
         metrics=metrics,
         ws_url=lambda: (
             settings.advertised_ws_address
-            or f"ws://{_in_url(settings.host)}:{addresses.ws_port}{WEBSOCKET_PATH}"
+            or f"ws://{_reached_at(settings.host)}:{addresses.ws_port}{WEBSOCKET_PATH}"
         ),
         openapi_document=cache(lambda: encode_json(openapi(ALL_ROUTES))),
     )
@@ -274,5 +277,13 @@ def _sentence(error: Unauthenticated) -> str:
     return f"{error.reason[:1].upper()}{error.reason[1:]}."
 
 
-def _in_url(host: str) -> str:
+def _reached_at(host: str) -> str:
+    """Write, as it stands in a URL, the host where the asker reaches the server.
+
+    A server that listens on every address has none that it could tell: then it is the one that the
+    asker has just used.
+    """
+    if host in _EVERY_ADDRESS:
+        with contextlib.suppress(ValueError):
+            host = urlsplit(f"//{request.host}").hostname or host
     return f"[{host}]" if ":" in host else host

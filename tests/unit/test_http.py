@@ -543,6 +543,22 @@ async def test_config_tells_the_socket_and_the_limits(caller: Caller) -> None:
     assert (await other.ok("GET", "/api/config"))["wsUrl"] == "wss://play.example/ws"
 
 
+@pytest.mark.parametrize(
+    ("listens", "asked", "told"),
+    [
+        ("0.0.0.0", "club.example:8000", "club.example"),
+        ("::", "[2001:db8::1]:8000", "[2001:db8::1]"),
+        ("10.1.2.3", "club.example:8000", "10.1.2.3"),
+    ],
+)
+async def test_on_every_address_the_socket_is_where_the_asker_found_the_server(
+    listens: str, asked: str, told: str
+) -> None:
+    caller = Caller(Settings(host=listens))
+    answer = await caller.ok("GET", "/api/config", headers={"Host": asked})
+    assert answer["wsUrl"] == f"ws://{told}:8001/ws"
+
+
 async def test_readiness_is_the_clubs(caller: Caller) -> None:
     answer = await caller.ok("GET", "/readyz", headers={})
     assert answer == {"ready": True, "details": {"database": "there", "rigged_decks": False}}
