@@ -101,6 +101,9 @@ class AccessTokens:
                     "require": ["exp", "sub"],
                     "verify_aud": self._audience is not None,
                     "verify_iss": self._issuer is not None,
+                    # RFC 7519 section 4.1.6: it tells the age and forbids nothing. The provider's
+                    # clock may well be a second ahead of ours.
+                    "verify_iat": False,
                     # A provider's weak key is refused; our own secret was judged with the settings.
                     "enforce_minimum_key_length": self._algorithm != "HS256",
                 },
@@ -148,7 +151,7 @@ def _reason(error: jwt.PyJWTError) -> str:
     match error:
         case jwt.ExpiredSignatureError():
             return "the token has expired"
-        case jwt.ImmatureSignatureError() | jwt.InvalidIssuedAtError():
+        case jwt.ImmatureSignatureError():
             return "the token is not valid yet"
         case jwt.InvalidAudienceError():
             return "the token is for another audience"

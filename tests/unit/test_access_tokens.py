@@ -175,6 +175,11 @@ async def test_bad_claims_are_refused(changes: dict[str, Any], reason: str) -> N
     assert reason in await refused(hs256(), signed(SECRET, **changes))
 
 
+async def test_a_provider_whose_clock_is_ahead_is_believed() -> None:
+    token = signed(SECRET, iat=int(time.time()) + 30)
+    assert (await hs256().verify(token)).user_id == "alice"
+
+
 @pytest.mark.parametrize(
     "payload",
     [
