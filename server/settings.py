@@ -301,8 +301,8 @@ def _shown(name: str, value: object) -> object:
         return None
     if name in _SECRET_FIELDS:
         return _MASK
-    if name == "database_url":
-        return _without_password(str(value))
+    if isinstance(value, str) and (name == "database_url" or "://" in value):
+        return _without_password(value)
     return str(value) if isinstance(value, Path) else value
 
 

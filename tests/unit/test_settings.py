@@ -198,6 +198,8 @@ def test_print_config_shows_no_secret(database_url: str) -> None:
             "CARDROOM_JWT_SECRET": "S3CRET" * 8,
             "CARDROOM_ONESIGNAL_API_KEY": "S3CRET",
             "CARDROOM_PUSHER_SECRET": "S3CRET",
+            "CARDROOM_JWKS_URL": "https://me:S3CRET@id.example/jwks",
+            "CARDROOM_ONESIGNAL_BASE_URL": "https://me:S3CRET@push.example",
         }
     )
     shown = masked(settings)
