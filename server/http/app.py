@@ -136,7 +136,11 @@ class _Gate:
     def __init__(self, edge: Edge, access_tokens: AccessTokens) -> None:
         self._edge = edge
         self._tokens = access_tokens
-        self._rates = Rates(edge.settings.commands_per_s, edge.settings.command_burst)
+        # As much as a user may send over all the sockets that they may have.
+        sockets = edge.settings.sockets_per_user
+        self._rates = Rates(
+            edge.settings.commands_per_s * sockets, edge.settings.command_burst * sockets
+        )
 
     def view(self, route: Route) -> Callable[..., Awaitable[Response]]:
         """Make the function that Quart calls for a route, with the path's parameters."""

@@ -471,7 +471,7 @@ async def test_unknown_game_is_not_found(caller: Caller) -> None:
 
 
 async def test_too_many_requests_of_one_user_are_limited_and_no_others() -> None:
-    caller = Caller(Settings(commands_per_s=1, command_burst=3))
+    caller = Caller(Settings(commands_per_s=1, command_burst=3, sockets_per_user=1))
     for _ in range(3):
         await caller.ok("GET", "/api/me")
     response, document = await caller.problem("GET", "/api/me")
@@ -480,6 +480,12 @@ async def test_too_many_requests_of_one_user_are_limited_and_no_others() -> None
     assert 0 < document["retry_after"] <= 1
     await caller.ok("GET", "/api/me", headers=bearer("bob"))
     assert (await caller.raw("GET", "/healthz")).status_code == 200
+
+
+async def test_a_user_may_ask_as_much_as_over_all_their_sockets() -> None:
+    caller = Caller(Settings(commands_per_s=1, command_burst=3, sockets_per_user=4))
+    for _ in range(12):
+        await caller.ok("GET", "/api/me")
 
 
 def test_bucket_fills_up_again_and_full_ones_are_forgotten() -> None:
