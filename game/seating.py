@@ -6,7 +6,7 @@ from game.changes import SittingStarted
 from game.decision import HOUSE, Context, Decision, TokenGrant, stack, wallet
 from game.departures import drop_spectator, leave
 from game.play import schedule, settle_turn, sit_out
-from game.roles import require_let_in, require_operator, role_of
+from game.roles import name_in, require_let_in, require_operator, role_of
 from game.state import RoomState, Seat
 from protocol import commands
 from protocol.errors import ErrorCode, Refused, bad_field
@@ -48,7 +48,7 @@ def seat(
             },
         )
     drop_spectator(state, user_id, "seated", ctx, out)
-    name = command.display_name or principal.name
+    name = command.display_name or name_in(state, principal)
     sitting_id = str(uuid5(NAMESPACE_OID, f"{state.room_id}/sitting:{user_id}:{state.seq}"))
     taken = Seat(
         seat_index=index,

@@ -53,7 +53,7 @@ class RoomCommand(Command, kw_only=True):
 
 
 class Authenticate(Command, kw_only=True):
-    """Say who one is: by access token, or by rejoin token with the room that it is for."""
+    """Say who one is: by access token, or by rejoin token, which brings one back into its room."""
 
     token: TokenText | None = None
     rejoin_token: TokenText | None = None

@@ -30,7 +30,7 @@ from protocol.replies import Joined, Ok, RoleTaken, RoomReply, Rooms
 from protocol.values import RoomRole
 from protocol.views import RoomSnapshot, RoomView, SpectatorView, TableState
 from server.answers import Me, Membership, QuarantinedRoom
-from server.auth.rejoin_book import RejoinBook
+from server.auth.rejoin_book import RejoinBook, Rejoined
 from server.clock import now_ms
 from server.readiness import Readiness
 from server.rooms import Rooms as LiveRooms
@@ -110,11 +110,11 @@ class Club:
         if len(self._known_users) > KNOWN_USERS:
             self._known_users.popitem(last=False)
 
-    async def rejoin_with(self, room_id: str, token: str) -> tuple[Principal, str]:
-        """Let somebody in by rejoin token; return them and the token that replaces it.
+    async def rejoin_with(self, room_id: str | None, token: str) -> Rejoined:
+        """Let somebody in by rejoin token, into the room that it is for.
 
         Raises:
-            Unauthenticated: the token lets nobody into this room.
+            Unauthenticated: the token lets nobody into this room, or into any.
             Refused: `unavailable`.
         """
         async with self._database():

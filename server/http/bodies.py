@@ -51,7 +51,7 @@ class MeBody(Body, frozen=True, kw_only=True):
 
 
 class NamedBody(MeBody, frozen=True, kw_only=True):
-    """With the name that other people shall see; the token's where left out."""
+    """With the name that other people shall see; the known one where left out."""
 
     display_name: DisplayName | None = None
 
@@ -185,12 +185,13 @@ def read_body(data: bytes, kind: type[B]) -> B:
 
 
 def read_query(values: Mapping[str, str], kind: type[B]) -> B:
-    """Convert a query, whose values are all text.
+    """Convert a query, whose values are all text; one that is left empty counts as left out.
 
     Raises:
         Refused: `bad_request`, with the field.
     """
-    return _converted(dict(values), kind, strict=False)
+    given = {name: value for name, value in values.items() if value}
+    return _converted(given, kind, strict=False)
 
 
 def _converted(plain: dict[str, Any], kind: type[B], *, strict: bool) -> B:

@@ -278,6 +278,10 @@ async def test_a_used_token_gives_one_successor_for_a_while_and_then_nothing() -
         async with connected(server.ws_url) as client:
             other = await client.refused("authenticate", rejoin_token=third, room_id="elsewhere")
             assert other["code"] == "unauthenticated"
+        async with connected(server.ws_url) as client:
+            reply = await client.ask("authenticate", rejoin_token=third)
+            assert reply["room"]["room"]["id"] == room_id
+            assert (await client.ask("sit_out"))["seq"] > reply["room"]["seq"]
 
 
 @pytest.mark.fail_after(120)

@@ -152,7 +152,7 @@ def test_refused_actions_change_nothing(setup: HandSetup, seed: int) -> None:
         allowed = {"FOLD"}
         allowed |= {"CHECK"} if legal.can_check else {"CALL"}
         if legal.min_raise_to is not None:
-            allowed.add("RAISE" if hand.current_bet else "BET")
+            allowed |= {"RAISE"} if hand.current_bet else {"BET", "RAISE"}
         if takes_all_in(hand) is not False:
             allowed.add("ALL_IN")
         before = public_state(hand)
