@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 import trio
 
 from bench.outside import connected
 from bench.server_process import ServerProcess
 from tests.acceptance.playing import Seated, serving, table
+from tests.support.served import web
 
 DISCONNECT_S = 1.5
 FREE_SEAT_S = 4.5
@@ -25,12 +25,8 @@ LATE_MS = 5_000
 
 async def balance(server: ServerProcess, user: str) -> int:
     """Ask for a user's wallet."""
-    async with httpx.AsyncClient() as http:
-        answer = await http.get(
-            f"{server.http_url}/api/me",
-            headers={"Authorization": f"Bearer {server.token(user)}"},
-        )
-        return int(answer.json()["balance"])
+    async with web(server, user) as http:
+        return int((await http.get("/api/me")).json()["balance"])
 
 
 @pytest.mark.fail_after(120)
