@@ -53,8 +53,9 @@ def setups(
     max_players: int = 10,
 ) -> HandSetup:
     variant = draw(st.sampled_from(variants))
+    most = min(max_players, VARIANTS[variant].max_players)
     return make_setup(
-        draw(st.lists(_stacks, min_size=2, max_size=max_players)),
+        draw(st.lists(_stacks, min_size=2, max_size=most)),
         variant=variant,
         ante=draw(st.sampled_from([0, 0, 7, 25])),
         rake_basis_points=draw(st.sampled_from([0, 333, 500, 1000])) if raked else 0,
@@ -281,7 +282,7 @@ def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
     return state
 
 
-@pytest.mark.parametrize("variant", PLAIN_GAMES)
+@pytest.mark.parametrize("variant", VARIANTS)
 @given(data=st.data(), seed=seeds)
 @settings(max_examples=40, deadline=None)
 def test_stacks_come_out_as_pokerkit_has_them(variant: str, data: st.DataObject, seed: int) -> None:
