@@ -143,7 +143,10 @@ class DealtIn(Struct, frozen=True):
 
 
 class ShownHand(Struct, frozen=True):
-    """A hand tabled at showdown; `rank` is its name in English words, such as ``two pair``."""
+    """A hand tabled at showdown; `rank` is its name in English words, such as ``two pair``.
+
+    In a hi-lo game a low follows, if the hand has one: ``two pair / eight low``.
+    """
 
     seat_index: int
     cards: list[str]

@@ -273,9 +273,15 @@ class Person:
             self.texts.append(answer.text)
 
 
-async def make_room(server: ServerProcess, *, host_plays: bool) -> str:
+async def make_room(server: ServerProcess, *, host_plays: bool, variant: str) -> str:
     """Make a room with somebody in every role."""
-    settings = {"big_blind": 10, "max_buy_in": 100_000, "auto_start": True, "turn_seconds": 5}
+    settings = {
+        "variant": variant,
+        "big_blind": 10,
+        "max_buy_in": 100_000,
+        "auto_start": True,
+        "turn_seconds": 5,
+    }
     async with connected(server.ws_url, token=server.token("host")) as host:
         made = await host.ask("create_room", settings=settings)
         room_id: str = made["room"]["id"]
@@ -312,7 +318,10 @@ async def test_hole_cards_reach_their_owner_only(tmp_path: Path) -> None:
     try:
         async with web(server, "p0") as http:
             documents = [(await http.get(f"/{name}.json")).text for name in ("asyncapi", "openapi")]
-        room_ids = [await make_room(server, host_plays=plays) for plays in (False, True)]
+        room_ids = [
+            await make_room(server, host_plays=False, variant="nlhe"),
+            await make_room(server, host_plays=True, variant="plo8"),
+        ]
         people = [Person(server, name, seed) for seed, name in enumerate(PEOPLE)]
         for person in people:
             person.rooms = room_ids
@@ -350,7 +359,7 @@ async def test_hole_cards_reach_their_owner_only(tmp_path: Path) -> None:
 
 @pytest.mark.fail_after(120)
 async def test_other_cards_give_bystanders_the_same_bytes_over_sockets() -> None:
-    count = await over_sockets(5, first_seed=1_000)
+    count = await over_sockets(len(VARIANTS), first_seed=1_000)
     assert all(count[variant] == 1 for variant in VARIANTS)
     assert count["compared"] > 100
 

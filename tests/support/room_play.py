@@ -152,8 +152,8 @@ class PlayedRoom:
 
 
 def seated_room(rng: random.Random, players: int = 3, **settings: object) -> PlayedRoom:
-    """Seat the first few users."""
-    patch = SettingsPatch(requires_approval=False, **settings)  # type: ignore[arg-type]
+    """Seat the first few users in a room with a seat for each."""
+    patch = SettingsPatch(requires_approval=False, max_seats=len(USERS), **settings)  # type: ignore[arg-type]
     room = PlayedRoom(rng, patch)
     for index, who in enumerate(USERS[:players]):
         if who is not HOST:
