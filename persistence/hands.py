@@ -10,7 +10,7 @@ from msgspec import Struct
 from psycopg import IsolationLevel
 from psycopg.rows import dict_row
 
-from game.poker.hand import Hand, HandSetup, TakenAction
+from game.poker.hand import Hand, HandSetup, ReplayMismatch, TakenAction
 from game.poker.history import Particulars
 from persistence.hydration import ACTIONS, PLAYERS, SETUP_COLUMNS, by_hand, rows, setup_of
 from persistence.pool import Connection, Pool
@@ -22,7 +22,7 @@ _SNAPSHOT = IsolationLevel.REPEATABLE_READ
 _ABOUT = ("room_id", "table", "seat_count", "started_at", "ended_at")
 
 _FINISHED = f"""
-SELECT {SETUP_COLUMNS}, h.room_id, r.name AS table, r.max_seats AS seat_count,
+SELECT {SETUP_COLUMNS}, h.room_id, r.code, r.name AS table, r.max_seats AS seat_count,
        to_ms(h.started_at) AS started_at, to_ms(h.ended_at) AS ended_at
 FROM hands h JOIN rooms r ON r.id = h.room_id
 WHERE h.ended_at IS NOT NULL
@@ -61,15 +61,32 @@ _RUNNING = "SELECT 1 FROM hands WHERE room_id = %s AND number = %s AND ended_at 
 
 
 class FinishedHand(Struct, frozen=True, kw_only=True):
-    """A finished hand whole, its secrets included."""
+    """A finished hand whole, its secrets included; `code` is its room's join code."""
 
+    code: str
     setup: HandSetup
     actions: list[TakenAction]
     about: Particulars
 
+    @property
+    def name(self) -> str:
+        """What a file of it is called, without an ending."""
+        return f"{self.code}-{self.setup.number}"
+
     def replay(self) -> Hand:
-        """Play it again (about a millisecond); a `ReplayMismatch` says that the rows are wrong."""
-        return Hand.replay(self.setup, self.actions)
+        """Play it again; takes about a millisecond.
+
+        Raises:
+            ReplayMismatch: the rows contradict each other. It names no card.
+        """
+        try:
+            hand = Hand.replay(self.setup, self.actions)
+        except (KeyError, ValueError) as error:
+            reason = type(error).__name__
+            raise ReplayMismatch(f"hand {self.setup.hand_id} cannot begin: {reason}") from None
+        if not hand.finished:
+            raise ReplayMismatch(f"hand {self.setup.hand_id} does not end with its last action")
+        return hand
 
 
 async def finished_hand(pool: Pool, room_id: str, number: int) -> FinishedHand | None:
@@ -158,6 +175,7 @@ async def _read(conn: Connection, query: str, values: dict[str, object]) -> list
     names = by_hand(await rows(conn, _NAMES, ids))
     return [
         FinishedHand(
+            code=row.pop("code"),
             about=Particulars(
                 **{name: row.pop(name) for name in _ABOUT},
                 names={n["seat_index"]: n["display_name"] for n in names[row["hand_id"]]},

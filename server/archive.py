@@ -97,8 +97,7 @@ async def hand_history(
     aged = now - stored.about.ended_at >= STAFF_SEE_ALL_AFTER_MS
     hand = stored.replay()
     known = open_seats(hand, principal.user_id, everything=principal.is_staff and aged)
-    name = f"{room.room.code}-{number}.phh"
-    return File(name, compose(hand, stored.about, known).dumps() + "\n")
+    return File(f"{stored.name}.phh", compose(hand, stored.about, known).dumps() + "\n")
 
 
 async def room_books(pool: Pool, principal: Principal, room: StoredRoom) -> File:
