@@ -7,7 +7,7 @@ them see one snapshot, and a server may go on writing meanwhile.
 No query may select a card: what is found is printed.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from msgspec import Struct
 from psycopg import IsolationLevel
 from psycopg.rows import dict_row
 
+from game.poker.hand import Hand, ReplayMismatch
 from game.poker.variants import VARIANTS
+from persistence.hands import FinishedHand, all_finished_hands
 from persistence.pool import Connection, Pool
 
 CHECKS = Path(__file__).parent / "queries" / "audit"
@@ -25,7 +27,16 @@ CHECKS = Path(__file__).parent / "queries" / "audit"
 MOST_TOLD = 100
 """How many findings of one check are listed; all are counted."""
 
+REPLAYS = "replays"
+"""The check that plays hands again, which no query can."""
+
 _COMMENT = "-- "
+_RESULTS = """
+SELECT h.board, h.rake, p.seat_index, p.user_id, p.hole_cards, p.final_stack, p.shown
+FROM hands h JOIN players p ON p.hand_id = h.id
+WHERE h.id = %s
+ORDER BY p.position
+"""
 
 
 class Check(Struct, frozen=True):
@@ -77,10 +88,14 @@ def load_checks(folder: Path = CHECKS) -> list[Check]:
     return checks
 
 
-async def audit(pool: Pool) -> AuditReport:
+async def audit(pool: Pool, *, replay_hands: bool = False) -> AuditReport:
     """Look at everything, in one snapshot.
 
     It reads every table once or twice, so on a large database it takes as long as that does.
+
+    Args:
+        pool: the database.
+        replay_hands: play every finished hand again, which takes about a millisecond each.
 
     Raises:
         Unavailable: the database is away.
@@ -96,6 +111,12 @@ async def audit(pool: Pool) -> AuditReport:
         for check in load_checks():
             counts[check.name], found = await _run(conn, check, values)
             findings += found
+        if replay_hands:
+            counts[REPLAYS] = 0
+            async for finding in _wrong_replays(conn):
+                counts[REPLAYS] += 1
+                if counts[REPLAYS] <= MOST_TOLD:
+                    findings.append(finding)
     return AuditReport(at=row[0], counts=counts, findings=findings)
 
 
@@ -110,6 +131,41 @@ async def _run(
     for found in rows:
         del found["_found"]
     return count, [Finding(check.name, check.sentence.format_map(found), found) for found in rows]
+
+
+async def _wrong_replays(conn: Connection) -> AsyncIterator[Finding]:
+    async for stored in all_finished_hands(conn, room_id=None, since=None, until=None):
+        try:
+            wrong = _differences(stored.replay(), await _stored_results(conn, stored))
+        except ReplayMismatch:
+            wrong = ["its actions"]
+        if wrong:
+            hand_id = stored.setup.hand_id
+            sentence = f"Hand {hand_id}, played again, differs in {', '.join(wrong)}."
+            yield Finding(REPLAYS, sentence, {"hand_id": hand_id, "differs": wrong})
+
+
+async def _stored_results(conn: Connection, stored: FinishedHand) -> list[dict[str, Any]]:
+    cursor = conn.cursor(row_factory=dict_row)
+    await cursor.execute(_RESULTS, (stored.setup.hand_id,))
+    return await cursor.fetchall()
+
+
+def _differences(hand: Hand, players: list[dict[str, Any]]) -> list[str]:
+    """Name what is stored otherwise than the hand ends; names, never cards."""
+    chips = hand.chips()
+    wrong = []
+    for row in players:
+        seat, user = row["seat_index"], row["user_id"]
+        pairs = {
+            "the board": (row["board"], hand.board),
+            "the rake": (row["rake"], hand.rake),
+            f"the hole cards of {user}": (row["hole_cards"], hand.hole_cards(seat)),
+            f"the final stack of {user}": (row["final_stack"], chips[seat]),
+            f"whether {user} has shown": (row["shown"], hand.shown(seat) is not None),
+        }
+        wrong += [name for name, (there, made) in pairs.items() if there != made]
+    return list(dict.fromkeys(wrong))
 
 
 def _whole_decks() -> dict[str, str]:

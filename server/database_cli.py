@@ -62,13 +62,14 @@ async def _migrate(settings: Settings) -> list[str]:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Write the report as JSON.")
+@click.option("--hands", is_flag=True, help="Also play every finished hand again.")
 @click.pass_obj
-def audit(settings: Settings, as_json: bool) -> None:
+def audit(settings: Settings, as_json: bool, hands: bool) -> None:
     """Prove that every chip, event and hand in the database adds up.
 
     Ends with 0 if it does, with 1 after naming what does not, with 2 if it could not look.
     """
-    report = _looking(_audit, settings)
+    report = _looking(_audit, settings, hands)
     if as_json:
         told = {"ok": report.clean, **msgspec.structs.asdict(report)}
         click.echo(msgspec.json.format(msgspec.json.encode(told)).decode())
@@ -77,9 +78,9 @@ def audit(settings: Settings, as_json: bool) -> None:
     sys.exit(0 if report.clean else 1)
 
 
-async def _audit(settings: Settings) -> AuditReport:
+async def _audit(settings: Settings, hands: bool) -> AuditReport:
     async with existing_database(settings) as pool:
-        return await run_audit(pool)
+        return await run_audit(pool, replay_hands=hands)
 
 
 @click.command()

@@ -188,7 +188,7 @@ async def test_histories_of_a_killed_server_replay_for_everybody_who_may_have_th
             assert sum(nets) == -sum(row["rake"] for row in stored.values())
 
             # Beside the running server, in the middle of a hand.
-            audit = await beside(server, "audit", "--json")
+            audit = await beside(server, "audit", "--json", "--hands")
             assert (audit.returncode, json.loads(audit.stdout)["findings"]) == (0, [])
             exported = await beside(server, "export-hands", "--all-cards")
             assert exported.returncode == 0, exported.stderr

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from game.poker.variants import VARIANTS
-from persistence.audit import MOST_TOLD, AuditReport, Check, audit, load_checks
+from persistence.audit import MOST_TOLD, REPLAYS, AuditReport, Check, audit, load_checks
 from persistence.pool import Pool
 from protocol import commands
 from protocol.values import SettingsPatch
@@ -289,6 +289,45 @@ async def test_orphans_are_named_with_the_parent_that_is_missing(
 async def test_every_check_is_seen_to_find_something() -> None:
     tried = {check for check, _, _ in DAMAGE} | {"orphans"}
     assert tried == {check.name for check in load_checks()}
+
+
+REPLAYED: list[tuple[str, str]] = [
+    ("the board", "UPDATE hands SET board = board[2:] || board[1:1] WHERE number = 1"),
+    ("the rake", "UPDATE hands SET rake = rake + 1 WHERE number = 1"),
+    (
+        "the hole cards of ann",
+        "UPDATE players SET hole_cards = hole_cards[2:] || hole_cards[1:1] "
+        f"WHERE user_id = 'ann' AND hand_id = {FINISHED}",
+    ),
+    (
+        "the final stack of bob",
+        f"UPDATE players SET final_stack = 3 WHERE user_id = 'bob' AND hand_id = {FINISHED}",
+    ),
+    (
+        "whether cleo has shown",
+        f"UPDATE players SET shown = NOT shown WHERE user_id = 'cleo' AND hand_id = {FINISHED}",
+    ),
+    ("its actions", f"DELETE FROM actions WHERE ordinal = 1 AND hand_id = {FINISHED}"),
+    ("its actions", "UPDATE hands SET deck = left(deck, 102) WHERE number = 1"),
+    ("its actions", f"DELETE FROM players WHERE hand_id = {FINISHED}"),
+]
+
+
+@pytest.mark.parametrize(("differs", "statement"), REPLAYED)
+async def test_a_hand_that_plays_out_otherwise_is_named(
+    scene: Scene, differs: str, statement: str
+) -> None:
+    await damaged(scene, statement)
+    report = await audit(scene.club.pool, replay_hands=True)
+    (finding,) = [finding for finding in report.findings if finding.check == REPLAYS]
+    assert finding.row["differs"] == [differs]
+    assert report.counts[REPLAYS] == 1
+    assert not cards_in(finding.sentence)
+
+
+async def test_sound_hands_play_out_as_they_are_stored(scene: Scene) -> None:
+    report = await audit(scene.club.pool, replay_hands=True)
+    assert (report.counts[REPLAYS], report.clean) == (0, True)
 
 
 async def test_deleted_old_events_are_nothing_wrong(scene: Scene) -> None:
