@@ -133,6 +133,20 @@ async def test_who_left_keeps_the_hands_that_they_played(scene: Scene) -> None:
     assert await scene.listed("ann") == [2, 1]
 
 
+@pytest.mark.parametrize("reason", ["late", None])
+async def test_a_closed_room_keeps_its_hands_and_books_for_its_members(
+    scene: Scene, reason: str | None
+) -> None:
+    await scene.hand()
+    await scene.ask("dan", commands.Join())
+    await scene.sit("eve", 5)
+    await scene.ask(HOST, commands.CloseRoom(reason=reason))
+    for user in ("ann", "dan", "eve", HOST, STAFF):
+        assert await scene.listed(user) == [1]
+    books = await scene.books(HOST)
+    assert [(row["stack"], bool(row["session_end_at"])) for row in books] == [("0", True)] * 4
+
+
 async def test_hands_are_listed_newest_first_by_pages(scene: Scene) -> None:
     for _ in range(3):
         await scene.hand()
