@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from msgspec import Raw
 
+from protocol.values import BombPot
+
 
 class RoomPut(NamedTuple):
     """Everything of a room that commands change; `next_settings` is JSON or None."""
@@ -32,6 +34,10 @@ class RoomPut(NamedTuple):
     rake_basis_points: int
     rake_cap: int
     is_private: bool
+    ante_kind: str
+    straddle: int
+    bomb_pot: BombPot | None
+    run_it_times: int
     next_settings: Raw | None
     closing: str | None
     rigged_deck: str | None
@@ -158,10 +164,18 @@ class HandOpened(NamedTuple):
     rake_basis_points: int
     rake_cap: int
     started_at: int
+    ante_kind: str
+    straddle: int
+    bomb_pot: bool
+    run_it_times: int
 
 
 class HandPlay(NamedTuple):
-    """How a hand stands; `board` is the cards run together, such as ``AhTd2c``."""
+    """How a hand stands; a board is its cards run together, such as ``AhTd2c``.
+
+    `runouts` is how often the board is run out, None before that is settled; `other_boards` are
+    those after the first. `run_it_votes` maps seat indices to what each has said.
+    """
 
     hand_id: str
     board: str
@@ -172,6 +186,10 @@ class HandPlay(NamedTuple):
     turn_started_at: int | None
     turn_deadline: int | None
     ended_at: int | None
+    runouts: int | None
+    other_boards: list[str]
+    run_it_deadline: int | None
+    run_it_votes: dict[str, int]
 
 
 class PlayerDealt(NamedTuple):
@@ -253,6 +271,53 @@ class AuditEntry(NamedTuple):
     details: Raw
 
 
+class BanPut(NamedTuple):
+    """A user may not come into the room."""
+
+    room_id: str
+    user_id: str
+    reason: str | None
+    banned_by: str
+    banned_at: int
+
+
+class BanGone(NamedTuple):
+    """A user may come in again."""
+
+    room_id: str
+    user_id: str
+
+
+class WaitlistPut(NamedTuple):
+    """An entry of the waitlist; `position` is None for one that waits no more."""
+
+    entry_id: str
+    room_id: str
+    player_id: str
+    player_name: str
+    has_client: bool
+    seat_number: int | None
+    position: int | None
+    game_type: str | None
+    min_buy_in: int | None
+    max_buy_in: int | None
+    status: str
+    source: str
+    notes: str | None
+    seat_index: int | None
+    called_at: int | None
+    expires_at: int | None
+    created_at: int
+    updated_at: int
+
+
+class OutsideTold(NamedTuple):
+    """What was written from outside is told, up to the entry with this id."""
+
+    room_id: str
+    up_to: int
+
+
 class EventTold(NamedTuple):
     """A public event as it is told; `message` is the whole of it in JSON."""
 
@@ -284,5 +349,9 @@ Change = (
     | LedgerEntry
     | TokensRevoked
     | AuditEntry
+    | BanPut
+    | BanGone
+    | WaitlistPut
+    | OutsideTold
     | EventTold
 )

@@ -4,6 +4,7 @@ import msgspec
 
 from game.changes import (
     ActionDone,
+    BanPut,
     GamePut,
     HandOpened,
     HandPlay,
@@ -14,9 +15,10 @@ from game.changes import (
     SeatPlay,
     SeatPut,
     SpectatorPut,
+    WaitlistPut,
 )
 from game.poker.hand import Hand, TakenAction
-from game.state import Game, Member, RoomState, Seat, Spectator, TurnClock
+from game.state import Ban, Game, Member, RoomState, Seat, Spectator, TurnClock, Waiting
 
 
 def room(state: RoomState) -> RoomPut:
@@ -78,6 +80,35 @@ def spectator(room_id: str, spectator: Spectator) -> SpectatorPut:
     return SpectatorPut(room_id, spectator.user_id, spectator.display_name, spectator.last_seen_at)
 
 
+def ban(room_id: str, ban: Ban) -> BanPut:
+    """Write a ban."""
+    return BanPut(room_id, ban.user_id, ban.reason, ban.banned_by, ban.banned_at)
+
+
+def waitlist_entry(room_id: str, entry: Waiting, position: int | None) -> WaitlistPut:
+    """Write an entry of the waitlist; `position` None once it waits no more."""
+    return WaitlistPut(
+        entry.entry_id,
+        room_id,
+        entry.player_id,
+        entry.player_name,
+        entry.has_client,
+        entry.seat_number,
+        position,
+        entry.game_type,
+        entry.min_buy_in,
+        entry.max_buy_in,
+        entry.status,
+        entry.source,
+        entry.notes,
+        entry.seat_index,
+        entry.called_at,
+        entry.expires_at,
+        entry.created_at,
+        entry.updated_at,
+    )
+
+
 def game(room_id: str, game: Game) -> GamePut:
     """Write the game."""
     return GamePut(
@@ -113,6 +144,10 @@ def hand_opened(room_id: str, game_id: str, hand: Hand, now: int) -> HandOpened:
         setup.rake_basis_points,
         setup.rake_cap,
         now,
+        "all",
+        0,
+        False,
+        1,
     )
 
 
@@ -128,6 +163,10 @@ def hand_play(hand: Hand, clock: TurnClock | None, ended_at: int | None = None) 
         clock.started_at if clock else None,
         clock.deadline if clock else None,
         ended_at,
+        None,
+        [],
+        None,
+        {},
     )
 
 

@@ -5,12 +5,19 @@ are mutable: deciding changes them in place once a command has been found valid,
 changes did not commit is dropped. Times are UTC in milliseconds.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from game.poker.hand import Hand
-from protocol.values import GameStatus, LegalActions, RoomSettings, SeatStatus
+from protocol.values import (
+    GameStatus,
+    LegalActions,
+    RoomSettings,
+    SeatStatus,
+    WaitlistSource,
+    WaitlistStatus,
+)
 
 MemberStatus = Literal["pending", "approved", "rejected"]
 Leaving = Literal["seat", "room", "kick", "grace"]
@@ -88,8 +95,60 @@ class TurnClock(Struct):
     legal: LegalActions
 
 
+class Ban(Struct):
+    """Somebody who may not come in."""
+
+    user_id: str
+    reason: str | None
+    banned_by: str
+    banned_at: int
+
+
+class Waiting(Struct):
+    """A live entry of the waitlist: somebody who waits, or is called to a seat.
+
+    `seat_number` is a wish; `seat_index` is the seat held for who is called, until `expires_at`.
+    Somebody without a client (`has_client`) was entered by staff by name.
+    """
+
+    entry_id: str
+    player_id: str
+    player_name: str
+    has_client: bool
+    seat_number: int | None
+    game_type: str | None
+    min_buy_in: int | None
+    max_buy_in: int | None
+    status: WaitlistStatus
+    source: WaitlistSource
+    notes: str | None
+    seat_index: int | None
+    called_at: int | None
+    expires_at: int | None
+    created_at: int
+    updated_at: int
+
+
+class OutsideWrite(Struct):
+    """A row that somebody wrote past the server, as it was before and after; None: was not there.
+
+    What it means is not told yet.
+    """
+
+    id: int
+    relation: Literal["waitlist", "room_seats", "rooms"]
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    written_by: str
+    written_at: int
+
+
 class RoomState(Struct):
-    """A room. `seq` is that of the last public event, `epoch` its owner's fencing epoch."""
+    """A room. `seq` is that of the last public event, `epoch` its owner's fencing epoch.
+
+    `waitlist` holds the live entries, first in line first. `outside` counts the writes from outside
+    that this state contains, `untold` are those that nobody was told of.
+    """
 
     room_id: str
     code: str
@@ -98,6 +157,7 @@ class RoomState(Struct):
     created_at: int
     seq: int
     epoch: int
+    outside: int = 0
     next_settings: RoomSettings | None = None
     closing: str | None = None
     rigged_deck: tuple[str, ...] | None = None
@@ -105,6 +165,9 @@ class RoomState(Struct):
     members: dict[str, Member] = {}
     seats: dict[int, Seat] = {}
     spectators: dict[str, Spectator] = {}
+    bans: dict[str, Ban] = {}
+    waitlist: list[Waiting] = []
+    untold: list[OutsideWrite] = []
     game: Game | None = None
     hand: Hand | None = None
     clock: TurnClock | None = None

@@ -14,7 +14,17 @@ from psycopg import IsolationLevel
 from psycopg.rows import dict_row
 
 from game.poker.hand import Hand, HandSetup, TakenAction
-from game.state import Game, Member, RoomState, Seat, Spectator, TurnClock
+from game.state import (
+    Ban,
+    Game,
+    Member,
+    OutsideWrite,
+    RoomState,
+    Seat,
+    Spectator,
+    TurnClock,
+    Waiting,
+)
 from persistence.pool import Connection, Pool
 from protocol.values import DealtIn, RoomSettings
 
@@ -23,7 +33,8 @@ _SETTINGS = RoomSettings.__struct_fields__
 _ROOMS = f"""
 SELECT r.id, r.code, r.host_id, {", ".join(f"r.{name}" for name in _SETTINGS)},
        r.next_settings, r.closing, r.rigged_deck,
-       to_ms(r.created_at) AS created_at, to_ms(r.closed_at) AS closed_at, g.seq, g.owner_epoch
+       to_ms(r.created_at) AS created_at, to_ms(r.closed_at) AS closed_at, g.seq, g.owner_epoch,
+       g.outside
 FROM rooms r JOIN game_states g ON g.room_id = r.id WHERE r.id = ANY(%s)
 """
 _MEMBERS = """
@@ -39,6 +50,22 @@ FROM room_seats WHERE room_id = ANY(%s) ORDER BY room_id, seat_index
 _SPECTATORS = """
 SELECT room_id, user_id, display_name, to_ms(last_seen_at) AS last_seen_at
 FROM room_spectators WHERE room_id = ANY(%s)
+"""
+_BANS = """
+SELECT room_id, user_id, reason, banned_by, to_ms(banned_at) AS banned_at
+FROM room_bans WHERE room_id = ANY(%s)
+"""
+_WAITLIST = """
+SELECT table_id AS room_id, id AS entry_id, player_id, player_name, has_client, seat_number,
+       game_type, min_buy_in, max_buy_in, status, source, notes, seat_index,
+       to_ms(called_at) AS called_at, to_ms(expires_at) AS expires_at,
+       to_ms(created_at) AS created_at, to_ms(updated_at) AS updated_at
+FROM waitlist WHERE table_id = ANY(%s) AND status IN ('waiting', 'called')
+ORDER BY table_id, position
+"""
+_OUTSIDE = """
+SELECT room_id, id, relation, before, after, written_by, to_ms(written_at) AS written_at
+FROM outside_writes WHERE room_id = ANY(%s) ORDER BY room_id, id
 """
 _GAMES = """
 SELECT room_id, id, status, hands_played, button_seat, big_blind_seat,
@@ -64,7 +91,7 @@ SELECT hand_id, seat_index, action, amount, raise_to, auto
 FROM actions WHERE hand_id = ANY(%s) ORDER BY hand_id, ordinal
 """
 
-QUERIES = 8
+QUERIES = 11
 """How many queries a hydration makes, for any number of rooms."""
 
 Record = dict[str, Any]
@@ -101,6 +128,9 @@ async def load_rooms(
         members = _by_room(await rows(conn, _MEMBERS, room_ids))
         seats = _by_room(await rows(conn, _SEATS, room_ids))
         spectators = _by_room(await rows(conn, _SPECTATORS, room_ids))
+        bans = _by_room(await rows(conn, _BANS, room_ids))
+        waitlists = _by_room(await rows(conn, _WAITLIST, room_ids))
+        outside = _by_room(await rows(conn, _OUTSIDE, room_ids))
         games = _by_room(await rows(conn, _GAMES, room_ids))
         hands = {row.pop("room_id"): row for row in await rows(conn, _HANDS, room_ids)}
         hand_ids = [row["hand_id"] for row in hands.values()]
@@ -114,6 +144,9 @@ async def load_rooms(
             state.members = {m["user_id"]: Member(**m) for m in members[room_id]}
             state.seats = {s["seat_index"]: Seat(**s) for s in seats[room_id]}
             state.spectators = {s["user_id"]: Spectator(**s) for s in spectators[room_id]}
+            state.bans = {b["user_id"]: Ban(**b) for b in bans[room_id]}
+            state.waitlist = [Waiting(**entry) for entry in waitlists[room_id]]
+            state.untold = [OutsideWrite(**write) for write in outside[room_id]]
             state.game = next((Game(**g) for g in games[room_id]), None)
             if (hand := hands.get(room_id)) is not None:
                 _add_hand(state, hand, players, actions)
@@ -168,10 +201,11 @@ def _room(row: Record) -> RoomState:
         room_id=row["id"],
         code=row["code"],
         host_id=row["host_id"],
-        settings=RoomSettings(**{name: row[name] for name in _SETTINGS}),
+        settings=msgspec.convert({name: row[name] for name in _SETTINGS}, RoomSettings),
         created_at=row["created_at"],
         seq=row["seq"],
         epoch=row["owner_epoch"],
+        outside=row["outside"],
         next_settings=None if following is None else msgspec.convert(following, RoomSettings),
         closing=row["closing"],
         rigged_deck=None if rigged is None else _cards(rigged),

@@ -44,7 +44,8 @@ _ROLLED_BACK_RETRIES = 5
 # sees them; a plan made while tables were empty must not stay a sequential scan for ever.
 WRITER_SESSION = (
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
-    "SET plan_cache_mode = force_generic_plan; SET synchronous_commit = on; SET jit = off"
+    "SET plan_cache_mode = force_generic_plan; SET synchronous_commit = on; SET jit = off; "
+    "SET cardroom.journal = on"
 )
 
 
@@ -119,7 +120,8 @@ class Journal:
         must not wait. What it raises is raised here.
 
         Raises:
-            Superseded: the room is no longer at the unit's seq and epoch. Nothing was written.
+            Superseded: the room is no longer at the unit's seq and epoch, or somebody wrote to it
+                from outside. Nothing was written.
             ConstraintViolated: the schema refused a row. Nothing was written.
             Unavailable: the database was away for `timeout_s`, or the writers have ended. Nothing
                 was written.

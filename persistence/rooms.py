@@ -1,7 +1,9 @@
 """Rooms as a whole: make one, list the lobby, find one by its code."""
 
 import msgspec
+from msgspec import to_builtins
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from persistence.errors import ConstraintViolated
 from persistence.pool import Pool
@@ -77,6 +79,7 @@ async def create_room(
     """
     values = {
         **msgspec.structs.asdict(settings),
+        "bomb_pot": None if settings.bomb_pot is None else Jsonb(to_builtins(settings.bomb_pot)),
         "id": room_id,
         "code": code,
         "host_id": host_id,

@@ -7,6 +7,8 @@ from msgspec import Raw
 
 from game.changes import (
     AuditEntry,
+    BanGone,
+    BanPut,
     Change,
     EventTold,
     MemberGone,
@@ -48,7 +50,8 @@ class CommandDone(NamedTuple):
 
 
 class Advance(NamedTuple):
-    """The fence of one unit: the room is moved on only from this epoch and seq."""
+    """The fence of one unit: the room is moved on only from this epoch, seq and number of writes
+    from outside."""
 
     room_id: str
     epoch: int
@@ -56,6 +59,7 @@ class Advance(NamedTuple):
     next_seq: int
     unit_id: int
     state: Raw
+    outside: int
 
 
 Row = Change | TokenGranted | CommandDone
@@ -75,6 +79,8 @@ _MEMBERSHIP = frozenset(
         TokensRevoked,
         TokenGranted,
         AuditEntry,
+        BanPut,
+        BanGone,
     }
 )
 _encode = msgspec.json.Encoder().encode
@@ -101,7 +107,7 @@ class CommitUnit:
 
 
 def encode_batch(units: list[CommitUnit]) -> bytes:
-    """Write units as the one document that `commit_batch` takes (see 0002_journal.sql)."""
+    """Write units as the one document that `commit_batch` takes (see 0003_club.sql)."""
     # Rooms are locked in one order, whoever locks many of them (see persistence.seen).
     units = sorted(units, key=lambda unit: unit.room_id)
     batch: dict[str, list[tuple[object, ...]] | bool] = {"Advance": [u.advance for u in units]}

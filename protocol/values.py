@@ -24,7 +24,8 @@ RoomKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=60, pattern=_TEXT)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_TEXT)]
 
-Variant = Literal["nlhe"]
+Variant = Annotated[str, Meta(title="Variant", pattern=r"^[a-z0-9]{1,20}\Z")]
+"""The name of a variant. Which there are is the rules' to say, and the documents list them."""
 ClubRole = Literal["player", "staff"]
 RoomRole = Literal["host", "player", "spectator", "approved", "pending", "guest"]
 ActionName = Literal["FOLD", "CHECK", "CALL", "BET", "RAISE", "ALL_IN"]
@@ -32,15 +33,34 @@ Street = Literal["preflop", "flop", "turn", "river", "showdown"]
 RoomStatus = Literal["waiting", "playing", "paused", "closed"]
 GameStatus = Literal["waiting", "playing", "paused", "ended"]
 SeatStatus = Literal["active", "sitting_out"]
+AnteKind = Literal["all", "big_blind", "button"]
+"""Who posts the ante: everybody, or one player for all."""
+WaitlistStatus = Literal[
+    "waiting", "called", "seated", "declined", "expired", "no_show", "cancelled"
+]
+WaitlistSource = Literal["player_portal", "staff_portal", "socket", "external"]
 
 _Seconds = Annotated[int, Meta(ge=5, le=120)]
 _BankSeconds = Annotated[int, Meta(ge=0, le=300)]
 _Seats = Annotated[int, Meta(ge=2, le=10)]
 _BasisPoints = Annotated[int, Meta(ge=0, le=1000)]
+_RunItTimes = Annotated[int, Meta(ge=1, le=3)]
+
+
+class BombPot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every so many hands, all players put `amount` into the pot and play begins on the flop."""
+
+    every_n_hands: Annotated[int, Meta(ge=1, le=1000)]
+    amount: PositiveChips
 
 
 class RoomSettings(Struct, frozen=True, kw_only=True):
-    """The settings of a room, complete. Amounts are chips, times whole seconds."""
+    """The settings of a room, complete. Amounts are chips, times whole seconds.
+
+    `straddle` is what the player left of the big blind posts (0: nothing, or more than the big
+    blind). `run_it_times` is how often the rest of the board is dealt at most when players who are
+    all-in agree (1: they are not asked).
+    """
 
     name: RoomName = "Table"
     variant: Variant = "nlhe"
@@ -58,6 +78,10 @@ class RoomSettings(Struct, frozen=True, kw_only=True):
     rake_basis_points: _BasisPoints = 0
     rake_cap: Chips = 0
     is_private: bool = False
+    ante_kind: AnteKind = "all"
+    straddle: Chips = 0
+    bomb_pot: BombPot | None = None
+    run_it_times: _RunItTimes = 1
 
 
 class LooseSettings(Struct, frozen=True, kw_only=True):
@@ -79,6 +103,10 @@ class LooseSettings(Struct, frozen=True, kw_only=True):
     rake_basis_points: _BasisPoints | UnsetType = UNSET
     rake_cap: Chips | UnsetType = UNSET
     is_private: bool | UnsetType = UNSET
+    ante_kind: AnteKind | UnsetType = UNSET
+    straddle: Chips | UnsetType = UNSET
+    bomb_pot: BombPot | None | UnsetType = UNSET
+    run_it_times: _RunItTimes | UnsetType = UNSET
 
 
 class SettingsPatch(LooseSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,8 @@ get are left out of the frame for the others (UNSET), never sent empty.
 from msgspec import UNSET, Struct, UnsetType
 
 from protocol.values import (
+    AnteKind,
+    BombPot,
     GameStatus,
     LegalActions,
     RoomRole,
@@ -42,6 +44,10 @@ class RoomView(Struct, frozen=True, kw_only=True):
     rake_basis_points: int
     rake_cap: int
     is_private: bool
+    ante_kind: AnteKind
+    straddle: int
+    bomb_pot: BombPot | None
+    run_it_times: int
     next_settings: RoomSettings | None = None
 
 

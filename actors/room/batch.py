@@ -103,6 +103,7 @@ class Batch:
             state.seq,
             unit_id,
             Raw(_encode(table_state(state))),
+            state.outside,
         )
         return CommitUnit(advance, [*self.out.writes(), *self._rows])
 

@@ -14,8 +14,9 @@ from persistence.pool import Pool
 from protocol.errors import ErrorCode, Refused
 from protocol.ids import UserId
 from protocol.principal import Principal
+from tests.support.live_rooms import AS_JOURNAL
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
 NOW = 1_700_000_000_000
 STAFF = Principal(user_id=UserId("sue"), name="Sue", role="staff")
@@ -202,7 +203,8 @@ async def test_rooms_of_a_user_tell_role_and_seat(pool: Pool) -> None:
         await join(pool, room_id, "amy", status)
     async with pool.connection() as conn:
         await conn.execute(
-            "INSERT INTO room_seats (room_id, seat_index, user_id, display_name, chips, status,"
+            AS_JOURNAL
+            + "INSERT INTO room_seats (room_id, seat_index, user_id, display_name, chips, status,"
             " time_bank_ms, clock_outs, away, sitting_id, last_seen_at)"
             " VALUES ('r2', 4, 'amy', 'Amy', 50, 'active', 0, 0, false, 's1', now())"
         )

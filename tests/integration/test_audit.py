@@ -39,7 +39,9 @@ async def scene(database_url: str) -> AsyncIterator[Scene]:
 
 
 async def damaged(scene: Scene, *statements: str) -> AuditReport:
-    async with scene.club.pool.connection() as conn:
+    async with scene.club.pool.transaction() as conn:
+        # Triggers would set some of it right again.
+        await conn.execute("SET LOCAL session_replication_role = replica")
         for statement in statements:
             await conn.execute(statement.encode())
     return await audit(scene.club.pool)

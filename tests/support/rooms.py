@@ -206,10 +206,11 @@ class Table:
     # The books
 
     def _context(self) -> Context:
+        state = self.state
         self._decks += 1
         return make_context(
             self.now,
-            deck=shuffled_deck(self._decks),
+            deck=shuffled_deck(self._decks, (state.next_settings or state.settings).variant),
             rigging=self.rigging,
             max_members=self.max_members,
         )
@@ -283,6 +284,8 @@ class FakeJournal:
     wallets: dict[str, int] = field(default_factory=dict)
     committed: list[CommitUnit] = field(default_factory=list)
     failures: deque[Exception] = field(default_factory=deque)
+    outside: dict[str, int] = field(default_factory=dict)
+    """How often somebody wrote to a room from outside; none where it is not named."""
     _commands: set[tuple[str, str]] = field(default_factory=set)
 
     async def commit(self, unit: CommitUnit, on_committed: Callable[[], None]) -> None:
@@ -298,8 +301,8 @@ class FakeJournal:
         on_committed()
 
     def _write(self, unit: CommitUnit) -> None:
-        room_id, epoch, seq, next_seq, unit_id, _ = unit.advance
-        if self.rooms[room_id][:2] != (epoch, seq):
+        room_id, epoch, seq, next_seq, unit_id, _, outside = unit.advance
+        if (*self.rooms[room_id][:2], self.outside.get(room_id, 0)) != (epoch, seq, outside):
             raise Superseded(room_id)
         wallets = dict(self.wallets)
         keys = set(self._commands)
