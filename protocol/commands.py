@@ -278,7 +278,7 @@ class WaitlistMove(EntryCommand, kw_only=True):
 
 
 class WaitlistRemove(EntryCommand):
-    """Take somebody off the waitlist (host and staff)."""
+    """Take somebody off the waitlist (host and staff), or oneself."""
 
 
 class WaitlistNoShow(EntryCommand):
