@@ -22,6 +22,7 @@ from protocol.values import (
     GameType,
     LooseSettings,
     Notes,
+    Place,
     PositiveChips,
     Reason,
     RoomKey,
@@ -160,7 +161,7 @@ class SeatWaitingBody(Body, frozen=True, kw_only=True):
 class MoveBody(Body, frozen=True, kw_only=True):
     """Which place in line, 1 being the first."""
 
-    position: Annotated[int, Meta(ge=1)]
+    position: Place
 
 
 class RoomBody(NamedBody, frozen=True, kw_only=True):
