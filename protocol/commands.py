@@ -265,8 +265,8 @@ class WaitlistCall(EntryCommand):
 
 
 class WaitlistSeat(EntryCommand, kw_only=True):
-    """Seat somebody with a buy-in from their wallet; without one, note that they were seated by
-    hand (host and staff)."""
+    """Seat somebody with a buy-in from their wallet (staff); without one, note that they were
+    seated by hand (host and staff)."""
 
     seat_index: SeatIndex | None = None
     buy_in: PositiveChips | None = None

@@ -469,6 +469,13 @@ def test_staff_seat_a_player_with_a_buy_in_from_their_wallet(table: Table) -> No
     assert audited(table) == [(STAFF, "waitlist_seat", "leo")]
 
 
+def test_a_host_takes_nothing_from_anybodys_wallet(table: Table) -> None:
+    entry = join(table, HOST, player_id="kim")
+    free(table, "ann")
+    command = commands.WaitlistSeat(entry_id=entry.id, buy_in=400)
+    assert refusal_of(table, HOST, command).code is ErrorCode.FORBIDDEN
+
+
 def test_staff_do_not_seat_on_a_seat_held_for_another(table: Table) -> None:
     join(table, "kim")
     entry = join(table, "leo")
@@ -482,7 +489,7 @@ def test_staff_do_not_seat_on_a_seat_held_for_another(table: Table) -> None:
 def test_without_a_buy_in_an_entry_is_only_noted_as_seated(table: Table) -> None:
     entry = join(table, HOST, player_name="Old Joe")
     command = commands.WaitlistSeat(entry_id=entry.id, buy_in=400)
-    assert refusal_of(table, HOST, command).details == {"field": "buy_in"}
+    assert refusal_of(table, STAFF, command).details == {"field": "buy_in"}
     reply = table.do(HOST, commands.WaitlistSeat(entry_id=entry.id))
     assert isinstance(reply, WaitlistSeated)
     assert (reply.entry.status, reply.seat_index) == ("seated", UNSET)
