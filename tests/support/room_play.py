@@ -156,8 +156,8 @@ class PlayedRoom:
 
 def seated_room(rng: random.Random, players: int = 3, **settings: object) -> PlayedRoom:
     """Seat the first few users in a room with a seat for each."""
-    patch = SettingsPatch(requires_approval=False, max_seats=len(USERS), **settings)  # type: ignore[arg-type]
-    room = PlayedRoom(rng, patch)
+    settings = {"requires_approval": False, "max_seats": len(USERS), **settings}
+    room = PlayedRoom(rng, msgspec.convert(settings, SettingsPatch))
     for index, who in enumerate(USERS[:players]):
         if who is not HOST:
             room.do(who, commands.Join())
