@@ -247,10 +247,11 @@ def test_a_held_seat_is_not_taken_off_the_table(table: Table) -> None:
 
 
 def test_accepting_seats_with_a_buy_in_without_the_hosts_approval(table: Table) -> None:
-    entry = join(table, "kim")
+    entry = join(table, "kim", player_id="kim", player_name="Kim K.")
     free(table, "ann")
     reply = table.do("kim", commands.WaitlistAccept(entry_id=entry.id, buy_in=700))
     assert isinstance(reply, WaitlistAccepted)
+    assert table.event(PlayerSeated).display_name == "Kim K.", "by the name that all know"
     assert (reply.role, reply.seat_index, reply.chips) == ("player", 1, 700)
     assert (reply.entry.status, reply.entry.position) == ("seated", None)
     assert table.names() == ["player_approved", "player_seated", "waitlist_update"]
