@@ -184,6 +184,8 @@ class Bot:
                 await room.changed()
         elif state.legal_actions is not None:
             await self._decide(room, state.legal_actions)
+        elif state.run_it is not None:
+            await room.run_it(self._rng.randint(1, state.run_it.times))
         elif seat.chips == 0 and not seat.in_hand and state.hand is None and self._policy.rebuys:
             await room.top_up(self._buy_in(state))
         elif seat.chips == 0 and not seat.in_hand and not self._policy.rebuys:

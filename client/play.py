@@ -15,13 +15,14 @@ from client.picture import table, told
 from client.room import LiveRoom
 from protocol.errors import ErrorCode
 from protocol.values import LegalActions
-from protocol.views import LobbyRoom
+from protocol.views import LobbyRoom, RunItView
 
 LOG_LINES = 8
 HELP = (
     "f fold · k check · c call · b 300 bet · r 900 raise to 900 · a all-in · "
     "o sit out · i sit in · t 1000 top up · q leave"
 )
+RUN_IT = "All-in. How often is the rest of the board to be dealt? "
 
 
 async def play(
@@ -130,6 +131,11 @@ def choices(legal: LegalActions) -> str:
     return "Your turn:  " + " · ".join(offered)
 
 
+def times_offered(vote: RunItView) -> list[str]:
+    """List what a player who is asked may type."""
+    return [str(times) for times in range(1, vote.times + 1)]
+
+
 class _Session:
     """One person at one table."""
 
@@ -185,6 +191,8 @@ class _Session:
                 await room.sit_in()
             elif word == "t" and rest.strip().isdigit():
                 await room.top_up(int(rest))
+            elif room.state.run_it is not None and word in times_offered(room.state.run_it):
+                await room.run_it(int(word))
             elif room.state.legal_actions is None:
                 self._answer = "It is not your turn."
             else:
@@ -202,11 +210,13 @@ class _Session:
         room = self._room
         if room.gone is not None:
             return
-        legal = room.state.legal_actions
+        legal, run_it = room.state.legal_actions, room.state.run_it
         if not self._client.connected:
             note = "reconnecting…"
         elif legal is not None:
             note = choices(legal)
+        elif run_it is not None:
+            note = RUN_IT + " · ".join(times_offered(run_it))
         else:
             note = HELP
         if self._answer:

@@ -30,6 +30,9 @@ def decide(
         case commands.Action():
             play.act(state, command, principal, ctx, out)
             return Changed(seq=state.seq)
+        case commands.RunIt():
+            play.vote_on_runouts(state, command, principal, ctx, out)
+            return Changed(seq=state.seq)
         case commands.Join():
             return membership.join(state, command, principal, ctx, out)
         case commands.Approve():
@@ -94,12 +97,14 @@ def decide_internal(
 
 
 def tick(state: RoomState, ctx: Context, out: Decision) -> None:
-    """Do what is due by now: the turn's clock, or the next hand."""
+    """Do what is due by now: the turn's clock, the end of a vote, or the next hand."""
     due = next_deadline(state)
     if due is None or ctx.now < due:
         return
     if state.clock is not None:
         play.clock_ran_out(state, ctx, out)
+    elif state.vote is not None:
+        play.settle_vote(state, ctx, out)
     elif len(state.ready_seats()) >= 2:
         play.start_hand(state, ctx, out)
     else:
@@ -112,6 +117,8 @@ def next_deadline(state: RoomState) -> int | None:
         return None
     if state.clock is not None:
         return play.turn_expires_at(state)
+    if state.vote is not None:
+        return state.vote.deadline
     return state.game.next_hand_at if state.game is not None else None
 
 

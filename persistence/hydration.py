@@ -20,6 +20,7 @@ from game.state import (
     Member,
     OutsideWrite,
     RoomState,
+    RunItVote,
     Seat,
     Spectator,
     TurnClock,
@@ -75,8 +76,9 @@ FROM games WHERE room_id = ANY(%s)
 """
 _HANDS = """
 SELECT id AS hand_id, room_id, number, variant, deck, button_seat, small_blind, big_blind, ante,
-       rake_basis_points, rake_cap, to_ms(turn_started_at) AS turn_started_at,
-       to_ms(turn_deadline) AS turn_deadline
+       ante_kind, straddle, bomb_pot, run_it_times, rake_basis_points, rake_cap,
+       to_ms(turn_started_at) AS turn_started_at, to_ms(turn_deadline) AS turn_deadline,
+       to_ms(run_it_deadline) AS run_it_deadline, run_it_votes
 FROM hands WHERE room_id = ANY(%s) AND ended_at IS NULL
 """
 _PLAYERS = """
@@ -163,10 +165,13 @@ def _add_hand(
     actions: Mapping[str, list[Record]],
 ) -> None:
     started_at, deadline = hand.pop("turn_started_at"), hand.pop("turn_deadline")
+    vote_ends_at, votes = hand.pop("run_it_deadline"), hand.pop("run_it_votes")
     hand_id = hand["hand_id"]
     state.hand = _hand(hand, players[hand_id], actions[hand_id])
     if state.hand.actor_seat is not None:
         state.clock = TurnClock(state.hand.actor_seat, started_at, deadline, state.hand.legal())
+    if vote_ends_at is not None:
+        state.vote = RunItVote(vote_ends_at, {int(seat): times for seat, times in votes.items()})
 
 
 async def _rows(conn: Connection, query: str, keys: Sequence[str]) -> list[Record]:

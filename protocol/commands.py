@@ -18,6 +18,7 @@ from protocol.values import (
     Reason,
     RoomKey,
     RoomRole,
+    RunItTimes,
     SeatIndex,
     SettingsPatch,
     UserKey,
@@ -150,6 +151,12 @@ class Action(RoomCommand, kw_only=True):
     amount: PositiveChips | None = None
 
 
+class RunIt(RoomCommand, kw_only=True):
+    """Say how often the rest of the board is to be dealt, as a player who is asked."""
+
+    times: RunItTimes
+
+
 class SitOut(RoomCommand):
     """Be dealt out from the next hand on."""
 
@@ -229,6 +236,7 @@ AnyRoomCommand = (
     | Spectate
     | LeaveRoom
     | Action
+    | RunIt
     | SitOut
     | SitIn
     | TopUp

@@ -10,12 +10,15 @@ from client.errors import Lagged, RoomGone
 from client.messages import AnyEvent, OtherEvent, event_of
 from client.mirror import Mirror, Outcome, comparable, same_state
 from client.room import KEPT_EVENTS, LiveRoom
+from game.poker.variants import VARIANTS
 from protocol import commands
 from protocol.errors import Refused
 from protocol.events import CardsDealt, Event, HandComplete, PlayerJoinRequested, TurnStarted
 from protocol.principal import Principal
-from protocol.values import SettingsPatch
+from protocol.values import BombPot, SettingsPatch
 from tests.support.room_play import FLOOR, HOST, USERS, PlayedRoom, seated_room
+
+BOMBS = [BombPot(every_n_hands=2, amount=70), BombPot(every_n_hands=1, amount=1_999)]
 
 
 def over_the_wire(event: Event) -> AnyEvent:
@@ -39,6 +42,10 @@ def random_command(rng: random.Random, room: PlayedRoom) -> tuple[Principal, com
             action = "CALL"
         who = next(u for u in USERS if u.user_id == seat.user_id)
         return who, commands.Action(action=action, amount=amount)  # type: ignore[arg-type]
+    if state.hand is not None and state.hand.run_it_seats and rng.random() < 0.7:
+        seat = state.seats[rng.choice(state.hand.run_it_seats)]
+        who = next(u for u in USERS if u.user_id == seat.user_id)
+        return who, commands.RunIt(times=rng.choice([1, 2, 2, 3, 3, 3]))
     who = rng.choice(USERS)
     other = rng.choice(USERS).user_id
     choices: list[commands.Command] = [
@@ -60,6 +67,8 @@ def random_command(rng: random.Random, room: PlayedRoom) -> tuple[Principal, com
         commands.Kick(user_id=other),
         commands.AdjustChips(user_id=other, delta=rng.choice([-1_999, 777]), reason="test"),
         commands.ChangeSettings(settings=SettingsPatch(ante=rng.choice([0, 25, 90]))),
+        commands.ChangeSettings(settings=SettingsPatch(straddle=rng.choice([0, 200, 500]))),
+        commands.ChangeSettings(settings=SettingsPatch(bomb_pot=rng.choice([None, *BOMBS]))),
         commands.ChangeSettings(settings=SettingsPatch(requires_approval=rng.random() < 0.5)),
         commands.TransferHost(user_id=other),
     ]
@@ -69,7 +78,18 @@ def random_command(rng: random.Random, room: PlayedRoom) -> tuple[Principal, com
 @pytest.mark.parametrize("seed", range(40))
 def test_events_and_snapshots_make_the_same_room(seed: int) -> None:
     rng = random.Random(seed)
-    room = seated_room(rng, 3, ante=rng.choice([0, 0, 30]), rake_basis_points=rng.choice([0, 500]))
+    variant = rng.choice(list(VARIANTS))
+    room = seated_room(
+        rng,
+        3,
+        variant=variant,
+        max_seats=6,
+        ante=rng.choice([0, 0, 30]),
+        ante_kind=rng.choice(["all", "big_blind", "button"]),
+        rake_basis_points=rng.choice([0, 500]),
+        bomb_pot=rng.choice([None, *BOMBS]),
+        run_it_times=rng.choice([1, 2, 3]),
+    )
     followers: dict[str, Mirror] = {}
     outcomes: dict[str, list[Outcome]] = {}
 
