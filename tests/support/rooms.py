@@ -209,7 +209,7 @@ class Table:
         self._decks += 1
         return make_context(
             self.now,
-            deck=shuffled_deck(self._decks),
+            deck=shuffled_deck(self._decks, self.state.settings.variant),
             rigging=self.rigging,
             max_members=self.max_members,
         )
