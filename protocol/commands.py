@@ -145,7 +145,10 @@ class LeaveRoom(RoomCommand):
 
 
 class Action(RoomCommand, kw_only=True):
-    """Decide at one's turn; `amount` is the total that a bet or raise makes of the street bet."""
+    """Decide at one's turn; `amount` is the total that a bet or raise makes of the street bet.
+
+    Fixed-limit games know it without.
+    """
 
     action: ActionName
     amount: PositiveChips | None = None

@@ -159,8 +159,8 @@ class Posted(Struct, frozen=True):
 class ShownHand(Struct, frozen=True):
     """A hand tabled at showdown; `rank` is its name in English words, such as ``two pair``.
 
-    Where the board was run out more than once, `ranks` names it for each board, `rank` for the
-    first.
+    In a hi-lo game a low follows, if the hand has one: ``two pair / eight low``. Where the board
+    was run out more than once, `ranks` names it for each board, `rank` for the first.
     """
 
     seat_index: int

@@ -18,6 +18,7 @@ from bench.outside import JSON, MSGPACK, Closed, Message, Outside, Refusal, conn
 from bench.secrecy import over_sockets
 from bench.server_process import ServerProcess
 from game.poker.hand import Hand
+from game.poker.variants import VARIANTS
 from tests.support.served import FAST, rows, web
 from tests.support.two_decks import Leak, compare_hand
 
@@ -271,9 +272,15 @@ class Person:
             self.texts.append(answer.text)
 
 
-async def make_room(server: ServerProcess, *, host_plays: bool) -> str:
+async def make_room(server: ServerProcess, *, host_plays: bool, variant: str) -> str:
     """Make a room with somebody in every role."""
-    settings = {"big_blind": 10, "max_buy_in": 100_000, "auto_start": True, "turn_seconds": 5}
+    settings = {
+        "variant": variant,
+        "big_blind": 10,
+        "max_buy_in": 100_000,
+        "auto_start": True,
+        "turn_seconds": 5,
+    }
     async with connected(server.ws_url, token=server.token("host")) as host:
         made = await host.ask("create_room", settings=settings)
         room_id: str = made["room"]["id"]
@@ -306,7 +313,10 @@ async def test_hole_cards_reach_their_owner_only(tmp_path: Path) -> None:
     try:
         async with web(server, "p0") as http:
             documents = [(await http.get(f"/{name}.json")).text for name in ("asyncapi", "openapi")]
-        room_ids = [await make_room(server, host_plays=plays) for plays in (False, True)]
+        room_ids = [
+            await make_room(server, host_plays=False, variant="nlhe"),
+            await make_room(server, host_plays=True, variant="plo8"),
+        ]
         people = [Person(server, name, seed) for seed, name in enumerate(PEOPLE)]
         for person in people:
             person.rooms = room_ids
@@ -345,20 +355,24 @@ async def test_hole_cards_reach_their_owner_only(tmp_path: Path) -> None:
 
 @pytest.mark.fail_after(60)
 async def test_other_cards_give_bystanders_the_same_bytes_over_sockets() -> None:
-    count = await over_sockets(5, first_seed=1_000)
-    assert count["hands"] == 5
+    count = await over_sockets(len(VARIANTS), first_seed=1_000)
+    assert all(count[variant] == 1 for variant in VARIANTS)
     assert count["compared"] > 100
 
 
-def test_other_cards_give_bystanders_the_same_bytes() -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_other_cards_give_bystanders_the_same_bytes(variant: str) -> None:
     count: Counter[str] = Counter()
-    for seed in range(50_000, 50_060):
-        compare_hand(seed, count)
-    assert count["showdowns"] > 10
-    assert count["compared"] > 5_000
+    for seed in range(50_000, 50_030):
+        compare_hand(seed, count, variant)
+    assert count["showdowns"] > 5
+    assert count["compared"] > 2_500
 
 
-def test_a_card_that_shows_too_early_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_card_that_shows_too_early_is_noticed(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = Hand.shown
 
     def careless(hand: Hand, seat_index: int) -> list[str] | None:
@@ -366,4 +380,4 @@ def test_a_card_that_shows_too_early_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Hand, "shown", careless)
     with pytest.raises(Leak, match="seed 3"):
-        compare_hand(3, Counter())
+        compare_hand(3, Counter(), variant)

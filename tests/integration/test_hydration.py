@@ -9,6 +9,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from game.poker.variants import VARIANTS
 from game.presence import Gone, Seen, TakenOver, Tick, Unseen
 from game.state import RoomState
 from persistence import hydration
@@ -31,6 +32,7 @@ from tests.support.rooms import HOST, STAFF, comparable
 USERS = [HOST, STAFF, "ann", "bob"]
 users = st.sampled_from(USERS)
 amounts = st.integers(50, 2_200)
+variants = st.sampled_from(list(VARIANTS))
 AT_ONCE = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
@@ -66,6 +68,7 @@ asks = st.one_of(
             commands.ChangeSettings,
             settings=st.builds(
                 SettingsPatch,
+                variant=variants,
                 ante=st.integers(0, 9),
                 ante_kind=st.sampled_from(["all", "big_blind", "button"]),
                 straddle=st.sampled_from([0, 20, 500]),
@@ -121,18 +124,18 @@ class Numbers:
 
 
 @AT_ONCE
-@given(rounds=steps)
+@given(variant=variants, rounds=steps)
 def test_what_is_read_back_is_what_the_actor_holds(
-    shared_url: str, rounds: list[list[Any]]
+    shared_url: str, variant: str, rounds: list[list[Any]]
 ) -> None:
     Numbers.last += 1
-    trio.run(play_and_compare, shared_url, f"room-{Numbers.last}", rounds)
+    trio.run(play_and_compare, shared_url, f"room-{Numbers.last}", variant, rounds)
 
 
-async def play_and_compare(url: str, room_id: str, rounds: list[list[Any]]) -> None:
+async def play_and_compare(url: str, room_id: str, variant: str, rounds: list[list[Any]]) -> None:
     with trio.fail_after(60):
         async with open_club(url) as club:
-            await club.make_room(room_id, max_seats=4, run_it_times=3)
+            await club.make_room(room_id, max_seats=4, variant=variant, run_it_times=3)
             await club.wallets(HOST, STAFF, "ann", balance=10**9)
             await club.wallets("bob", balance=1_500)
             async with running(club.actor(room_id)) as actor:

@@ -64,7 +64,7 @@ class Club:
             hub=self.hub,
             node_id=node_id,
             now=lambda: self.now,
-            new_deck=lambda _: shuffled_deck(next(self._numbers)),
+            new_deck=lambda variant: shuffled_deck(next(self._numbers), variant),
             new_token=self._new_token,
             keep_token=lambda room, user, token: self.tokens.update({(room, user): token}),
             known_token=lambda room, user: self.tokens.get((room, user)),

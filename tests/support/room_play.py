@@ -114,7 +114,8 @@ class PlayedRoom:
         return snapshot_for(read, principal, wanted=None, rejoin_token=None, now=self.now)
 
     def _context(self) -> Context:
-        deck = list(VARIANTS[self.state.settings.variant].deck)
+        settings = self.state.next_settings or self.state.settings
+        deck = list(VARIANTS[settings.variant].deck)
         self._rng.shuffle(deck)
         return Context(
             now=self.now,
@@ -151,8 +152,8 @@ class PlayedRoom:
 
 
 def seated_room(rng: random.Random, players: int = 3, **settings: object) -> PlayedRoom:
-    """Seat the first few users."""
-    patch = SettingsPatch(requires_approval=False, **settings)  # type: ignore[arg-type]
+    """Seat the first few users in a room with a seat for each."""
+    patch = SettingsPatch(requires_approval=False, max_seats=len(USERS), **settings)  # type: ignore[arg-type]
     room = PlayedRoom(rng, patch)
     for index, who in enumerate(USERS[:players]):
         if who is not HOST:

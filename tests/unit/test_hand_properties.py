@@ -1,10 +1,11 @@
 """Whatever is played: no chip is lost, no card is told, and a replay is the hand again."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from fractions import Fraction
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -271,6 +272,59 @@ def test_hidden_cards_leave_no_trace_in_public_events(setup: HandSetup, seed: in
     assert told == events
 
 
+def fair_shares(setup: HandSetup, hand: Hand, won: dict[int, int]) -> dict[int, Fraction]:
+    """Split every layer of what was put in between the best hands of those who matched it.
+
+    An ante for all lies under the first layer. Every board decides the same part of each.
+    """
+    rules = VARIANTS[setup.variant]
+    final, folded = hand.chips(), {a.seat_index for a in hand.actions if a.action == "FOLD"}
+    for_all = setup.ante_kind != "all"
+    dead = {one.seat_index: one.ante for one in hand.started().posted if for_all}
+    put_in = {
+        seat.seat_index: seat.chips
+        + won.get(seat.seat_index, 0)
+        - final[seat.seat_index]
+        - dead.get(seat.seat_index, 0)
+        for seat in setup.seats
+    }
+    live = [seat for seat in put_in if seat not in folded]
+    boards = ["".join(board) for board in hand.boards]
+    holes = {seat: "".join(hand.hole_cards(seat)) for seat in live}
+    shares: dict[int, Fraction] = defaultdict(Fraction)
+    floor, under = 0, sum(dead.values())
+    for level in sorted({put_in[seat] for seat in live}):
+        layer = under + sum(min(chips, level) - min(chips, floor) for chips in put_in.values())
+        contenders = [seat for seat in live if put_in[seat] >= level]
+        floor, under = level, 0
+        for board in boards:
+            halves = []
+            for kind in rules.hand_types:
+                made = {s: kind.reference.from_game_or_none(holes[s], board) for s in contenders}
+                known = {seat: hand for seat, hand in made.items() if hand is not None}
+                if known:
+                    best = max(known.values())
+                    halves.append([seat for seat, hand in known.items() if hand == best])
+            for winners in halves:
+                for seat in winners:
+                    shares[seat] += Fraction(layer, len(boards) * len(halves) * len(winners))
+    return shares
+
+
+@given(setups(raked=False), seeds)
+@settings(max_examples=150, deadline=None)
+def test_each_layer_of_the_pot_goes_to_its_best_hands(setup: HandSetup, seed: int) -> None:
+    # Nobody folds for nothing, so no layer is without somebody who may win it.
+    hand, events = play(setup, random.Random(seed), free_folds=False)
+    won = {winner.seat_index: winner.amount for winner in hand.winners()}
+    if not any(isinstance(event, Showdown) for event in events):
+        return
+    shares = fair_shares(setup, hand, won)
+    odd_chips = 3 * len(cast(PotDistributed, events[-1]).pots) * len(hand.boards)
+    for seat in {*won, *shares}:
+        assert abs(won.get(seat, 0) - shares[seat]) <= odd_chips
+
+
 class PotLimitOmahaHighLow(PotLimitPokerMixin, OmahaHoldemMixin, UnfixedLimitHoldem):
     """PokerKit has this game with fixed limits only."""
 
@@ -331,7 +385,7 @@ def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
     return state
 
 
-@pytest.mark.parametrize("variant", PLAIN_GAMES)
+@pytest.mark.parametrize("variant", VARIANTS)
 @given(data=st.data(), seed=seeds)
 @settings(max_examples=40, deadline=None)
 def test_stacks_come_out_as_pokerkit_has_them(variant: str, data: st.DataObject, seed: int) -> None:

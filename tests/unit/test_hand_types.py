@@ -1,11 +1,13 @@
 """Our hand types order and name hands as PokerKit's own do."""
 
 import random
+from collections.abc import Callable
 from itertools import combinations, pairwise
 
 import pytest
 from pokerkit import Card, Deck, Hand, StandardHighHand
 
+from bench.showdowns import Difference, compare, name_of
 from game.poker.hand_types import (
     FastHand,
     HighHand,
@@ -13,6 +15,7 @@ from game.poker.hand_types import (
     OmahaLowHand,
     ShortDeckHand,
 )
+from game.poker.variants import VARIANTS
 
 EXAMPLES = {
     "straight flush": "AsKsQsJsTs",
@@ -62,14 +65,6 @@ def deals(
     return [(tuple(cards[:hole]), tuple(cards[hole:])) for cards in drawn]
 
 
-def name_of(reference: Hand) -> str:
-    """What a hand of PokerKit's is called; a low by its highest card."""
-    if not reference.low:
-        return reference.entry.label.value.lower()
-    highest = max("A2345678".index(card.rank) for card in reference.cards)
-    return list(LOW_EXAMPLES)[highest - 4]
-
-
 @pytest.mark.parametrize(("kind", "hole"), DEALT)
 @pytest.mark.parametrize(
     ("board", "count", "seed"), [(5, 1_500, 1), (5, 1_500, 2), (4, 400, 3), (3, 400, 4)]
@@ -96,6 +91,33 @@ def test_hands_order_and_name_as_pokerkits_own(
         assert ours[a] <= ours[b]
         assert ours[b] >= ours[a]
         assert not ours[a] > ours[b]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_random_showdowns_come_out_as_with_pokerkits_own_types(variant: str) -> None:
+    compared = compare(variant, 800, seed=5)
+    assert compared.hands == 1_600 * len(VARIANTS[variant].hand_types)
+    assert compared.ties > 5
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_hand_that_is_another_one_is_noticed(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in VARIANTS[variant].hand_types:
+        right = kind.from_game_or_none
+
+        def careless(
+            hole: tuple[Card, ...],
+            board: tuple[Card, ...],
+            right: Callable[..., Hand | None] = right,
+        ) -> Hand | None:
+            return right(hole, [*board[:4], hole[0]])
+
+        monkeypatch.setattr(kind, "from_game_or_none", careless)
+        with pytest.raises(Difference, match=kind.__name__):
+            compare(variant, 200, seed=5)
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(("kind", "hole"), DEALT)
@@ -152,5 +174,5 @@ def test_a_hand_is_not_made_of_six_cards() -> None:
 def test_hands_of_other_types_do_not_compare(other: type[Hand]) -> None:
     ours, theirs = HighHand("2s4s6s8sTs"), other("2s4s6s8sTs")
     assert ours != theirs
-    for compare in ("__lt__", "__le__", "__gt__", "__ge__"):
-        assert getattr(ours, compare)(theirs) is NotImplemented
+    for how in ("__lt__", "__le__", "__gt__", "__ge__"):
+        assert getattr(ours, how)(theirs) is NotImplemented

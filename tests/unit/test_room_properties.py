@@ -19,6 +19,7 @@ from tests.support.rooms import HOST, STAFF, START, Table
 USERS = [HOST, STAFF, "ann", "bob", "cat", "dan"]
 users = st.sampled_from(USERS)
 amounts = st.integers(1, 2_500)
+variants = st.sampled_from(list(VARIANTS))
 kinds = st.fixed_dictionaries(
     {
         "ante": st.sampled_from([0, 3, 900]),
@@ -39,17 +40,17 @@ class Room(RuleBasedStateMachine):
         auto_start=st.booleans(),
         rake=st.sampled_from([0, 500]),
         kind=kinds,
-        variant=st.sampled_from(sorted(VARIANTS)),
+        variant=variants,
     )
     def open(
         self, approval: bool, auto_start: bool, rake: int, kind: dict[str, Any], variant: str
     ) -> None:
         self.table = Table(
+            variant=variant,
             requires_approval=approval,
             auto_start=auto_start,
             rake_basis_points=rake,
             max_seats=4,
-            variant=variant,
             **kind,
         )
         self.table.sit((HOST, 0), (STAFF, 1))
@@ -137,6 +138,10 @@ class Room(RuleBasedStateMachine):
         state = self.table.state
         for seat_index in self.table.hand.run_it_seats if state.vote is not None else ():
             self.send(state.seats[seat_index].user_id, commands.RunIt(times=times))
+
+    @rule(user_id=users, variant=variants)
+    def change_variant(self, user_id: str, variant: str) -> None:
+        self.send(user_id, commands.ChangeSettings(settings=SettingsPatch(variant=variant)))
 
     @rule(user_id=users, chance=st.integers(0, 99))
     def close(self, user_id: str, chance: int) -> None:
