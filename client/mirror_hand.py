@@ -158,8 +158,8 @@ class HandTracker:
     def offered(self, event: events.RunItOffered, seats: Seats) -> None:
         """Betting is over, and the players are asked how often to deal the rest of the board."""
         self._collect(seats)
-        votes = [] if self._run_it is None else self._run_it.votes
-        self._run_it = RunItView(event.seats, votes, event.times, event.deadline)
+        asked = self._run_it or RunItView(event.seats, [], event.times, event.deadline)
+        self._run_it = structs.replace(asked, deadline=event.deadline)
         self._pot = event.pot
 
     def voted(self, event: events.RunItVoted) -> None:

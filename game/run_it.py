@@ -54,14 +54,15 @@ def settle(state: RoomState, hand: Hand, ctx: Context, out: Decision) -> None:
 
 def ask(state: RoomState, hand: Hand, ctx: Context, out: Decision) -> None:
     """Ask the players, or give those who have not answered their whole time again."""
-    deadline, seats = ctx.now + VOTE_MS, hand.run_it_seats
-    state.vote = RunItVote(deadline, state.vote.votes if state.vote else {})
+    deadline, votes = ctx.now + VOTE_MS, state.vote.votes if state.vote else {}
+    state.vote = RunItVote(deadline, votes)
     out.touch_hand()
-    for seat_index in seats:
+    for seat_index in hand.run_it_seats:
         # A bet that nobody could call has gone back.
         out.touch_play(seat_index)
+    missing = [seat_index for seat_index in hand.run_it_seats if seat_index not in votes]
     out.emit(
-        RunItOffered(hand.setup.hand_id, seats, hand.most_runouts, deadline, hand.pot), ctx.now
+        RunItOffered(hand.setup.hand_id, missing, hand.most_runouts, deadline, hand.pot), ctx.now
     )
 
 

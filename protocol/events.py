@@ -124,9 +124,9 @@ class StreetAdvanced(PublicEvent):
 class RunItOffered(PublicEvent):
     """Betting is over with cards to come: how often is the rest of the board to be dealt?
 
-    `seats` are asked, `times` is the most that they may say, `deadline` is UTC in ms. `pot` is
-    everything bet in the hand; a bet that nobody could call has gone back. It is told again, with
-    a new deadline, when a server goes on with a hand.
+    `seats` are to answer, `times` is the most that they may say, `deadline` is UTC in ms. `pot` is
+    everything bet in the hand; a bet that nobody could call has gone back. When a server goes on
+    with a hand, it is told again to those who have not answered, with a new deadline.
     """
 
     hand_id: str

@@ -110,6 +110,8 @@ def test_events_and_snapshots_make_the_same_room(seed: int) -> None:
     for _ in range(250):
         if rng.random() < 0.25 or (room.state.hand is None and rng.random() < 0.5):
             room.wait()
+        elif rng.random() < 0.03:
+            room.take_over()
         else:
             who, command = random_command(rng, room)
             try:
@@ -137,6 +139,25 @@ def test_events_and_snapshots_make_the_same_room(seed: int) -> None:
             if rng.random() < 0.1:
                 followers[user_id] = fresh
     assert hands > 20
+
+
+def test_an_ante_that_takes_its_poster_all_in_is_a_pot_of_its_own() -> None:
+    room = seated_room(random.Random(1), 4, ante=300, ante_kind="big_blind", auto_start=False)
+    big_blind = USERS[2].user_id  # The first hand's, with four players.
+    room.do(HOST, commands.AdjustChips(user_id=big_blind, delta=-1_800, reason="test"))
+    mirror = Mirror(room.snapshot(HOST))
+    room.listen(HOST, lambda event: mirror.apply(over_the_wire(event)))
+    room.do(HOST, commands.Start())
+    assert mirror.seats[2].all_in
+    hand = mirror.hand
+    assert hand is not None
+    assert [pot.amount for pot in hand.pots] == [200, 50]
+    while room.state.hand is not None:
+        assert same_state(mirror, Mirror(room.snapshot(HOST)))
+        clock = room.state.clock
+        assert clock is not None
+        who = next(u for u in USERS if u.user_id == room.state.seats[clock.seat_index].user_id)
+        room.do(who, commands.Action(action="CHECK" if clock.legal.can_check else "CALL"))
 
 
 def test_between_hands_there_is_no_hand_and_no_card() -> None:
