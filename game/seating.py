@@ -6,7 +6,7 @@ from game.changes import SittingStarted
 from game.decision import HOUSE, Context, Decision, TokenGrant, stack, wallet
 from game.departures import drop_spectator, leave
 from game.play import schedule, settle_turn, sit_out
-from game.roles import require_let_in, require_operator, role_of
+from game.roles import require_let_in, require_not_banned, require_operator, role_of
 from game.state import RoomState, Seat
 from protocol import commands
 from protocol.errors import ErrorCode, Refused, bad_field
@@ -21,10 +21,11 @@ def seat(
     """Take an empty seat; dealt in from the next hand on.
 
     Raises:
-        Refused: `not_approved`, `already_joined` with a seat, `bad_request` for the seat or the
-            buy-in, `seat_taken`, `conflict` while the room is closing. (`insufficient_balance` is
-            the wallet's, as the decision is committed.)
+        Refused: `forbidden` for who is banned, `not_approved`, `already_joined` with a seat,
+            `bad_request` for the seat or the buy-in, `seat_taken`, `conflict` while the room is
+            closing. (`insufficient_balance` is the wallet's, as the decision is committed.)
     """
+    require_not_banned(state, principal)
     require_let_in(state, principal)
     user_id, index, buy_in = principal.user_id, command.seat_index, command.buy_in
     settings = state.settings

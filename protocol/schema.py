@@ -31,6 +31,7 @@ REPLIES: dict[type[Struct], type[Struct]] = {
     commands.LeaveSeat: replies.SeatLeft,
     commands.LeaveRoom: replies.SeatLeft,
     commands.Kick: replies.SeatLeft,
+    commands.Ban: replies.SeatLeft,
     commands.CloseRoom: replies.SeatLeft,
     commands.TopUp: replies.StackChanged,
     commands.AdjustChips: replies.StackChanged,

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from actors.hub import Subscriber, Subscription
 from game.room_settings import settings_for_new_room
@@ -28,7 +28,7 @@ from protocol.ids import RoomId, room_channel
 from protocol.principal import Principal
 from protocol.replies import Joined, Ok, RoleTaken, RoomReply, Rooms
 from protocol.values import RoomRole
-from protocol.views import RoomSnapshot, RoomView, SpectatorView, TableState
+from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView, TableState
 from server.answers import Me, Membership, QuarantinedRoom
 from server.auth.rejoin_book import RejoinBook
 from server.clock import now_ms
@@ -247,6 +247,17 @@ class Club:
             Refused: `not_found`, `forbidden`, `unavailable`.
         """
         return (await self.hydrate(principal, room_id, None)).spectators
+
+    async def bans(self, principal: Principal, room_id: str) -> list[BanView]:
+        """List who is banned from a room, for its host and staff.
+
+        Raises:
+            Refused: `not_found`, `forbidden`, `unavailable`.
+        """
+        bans = (await self.hydrate(principal, room_id, None)).bans
+        if bans is UNSET:
+            raise Refused(ErrorCode.FORBIDDEN, "Only the host or staff may do this.")
+        return bans
 
     async def room_of_game(self, game_id: str) -> str:
         """Find the room of a game.

@@ -8,7 +8,7 @@ from protocol.commands import AnyRoomCommand, CreateRoom, ListRooms
 from protocol.principal import Principal
 from protocol.replies import Ok
 from protocol.values import RoomRole
-from protocol.views import RoomSnapshot, RoomView, SpectatorView
+from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView
 from server.answers import Me, Membership, QuarantinedRoom
 
 
@@ -33,6 +33,9 @@ class Club(Protocol):
 
     async def spectators(self, principal: Principal, room_id: str) -> Sequence[SpectatorView]:
         """List who watches a room."""
+
+    async def bans(self, principal: Principal, room_id: str) -> Sequence[BanView]:
+        """List who is banned from a room, for its host and staff."""
 
     async def room_of_game(self, game_id: str) -> str:
         """Find the room of a game."""

@@ -14,7 +14,7 @@ from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from protocol.schema import reply_of
 from protocol.values import ClubRole, RoomRole, RoomSettings
-from protocol.views import LobbyRoom, MeView, RoomSnapshot, RoomView, SpectatorView
+from protocol.views import BanView, LobbyRoom, MeView, RoomSnapshot, RoomView, SpectatorView
 from server.answers import Me, Membership, QuarantinedRoom
 from server.auth.tokens import AccessTokens, mint
 from server.http.app import HttpApp, create_app
@@ -116,6 +116,10 @@ class FakeClub:
     async def spectators(self, principal: Principal, room_id: str) -> Sequence[SpectatorView]:
         self._ask("spectators", room_id)
         return [SpectatorView("bob", "Bob")]
+
+    async def bans(self, principal: Principal, room_id: str) -> Sequence[BanView]:
+        self._ask("bans", room_id)
+        return [BanView("bob", "rude", "amy", 5)]
 
     async def room_of_game(self, game_id: str) -> str:
         self._ask("room_of_game", game_id)

@@ -108,6 +108,7 @@ class PlayedRoom:
                 for m in state.members.values()
                 if m.status == "pending"
             ],
+            "bans": list(state.bans.values()),
             "recent_actions": self._recent[-20:],
         }
         read = msgspec.convert(msgspec.to_builtins(stored), StoredRoom)
