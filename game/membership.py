@@ -32,6 +32,8 @@ def join(
 ) -> Joined:
     """Ask to be let in; where no approval is needed (and for staff) that is granted at once.
 
+    That staff came in is audited, since nobody else could keep them out.
+
     Raises:
         Refused: `forbidden` for who is banned and within the cool-down after a rejection,
             `already_joined`, `room_full`.
@@ -62,6 +64,8 @@ def join(
         out.whisper(PlayerJoinRequested(user_id, name, ctx.now), ctx.now, Audience.OPERATORS)
     else:
         _approve(member, state, ctx, out)
+    if principal.is_staff:
+        out.audit(principal, "join", ctx, None)
     return Joined(
         seq=state.seq,
         room_id=state.room_id,
@@ -128,6 +132,8 @@ def spectate(
     if not state.settings.spectators_allowed and principal.role != "staff":
         raise Refused(ErrorCode.FORBIDDEN, "This room has no spectators.")
     add_spectator(state, user_id, command.display_name or principal.name, ctx, out)
+    if principal.is_staff:
+        out.audit(principal, "spectate", ctx, None)
     role = role_of(state, user_id)
     out.grants.append(TokenGrant(user_id, role, None))
     return RoleTaken(seq=state.seq, role=role)

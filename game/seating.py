@@ -71,6 +71,8 @@ def seat(
     out.emit(PlayerSeated(index, user_id, name, buy_in), ctx.now)
     out.transfer(wallet(user_id), stack(user_id, sitting_id), buy_in, kind="buy_in", now=ctx.now)
     schedule(state, ctx, out)
+    if principal.is_staff:
+        out.audit(principal, "seat", ctx, None, seat_index=index, buy_in=buy_in)
     role = role_of(state, user_id)
     out.grants.append(TokenGrant(user_id, role, index))
     return RoleTaken(seq=state.seq, role=role, seat_index=index, chips=buy_in)

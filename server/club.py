@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct
 
 from actors.hub import Subscriber, Subscription
 from game.room_settings import settings_for_new_room
-from persistence import accounts, events
+from persistence import accounts, events, overview
 from persistence import rooms as stored_rooms
 from persistence.accounts import AuditFilters, AuditLine, LedgerLine
 from persistence.errors import ConstraintViolated, Unavailable
@@ -29,7 +29,7 @@ from protocol.principal import Principal
 from protocol.replies import Joined, Ok, RoleTaken, RoomReply, Rooms
 from protocol.values import RoomRole
 from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView, TableState
-from server.answers import Me, Membership, QuarantinedRoom
+from server.answers import Me, Membership, Overview, QuarantinedRoom
 from server.auth.rejoin_book import RejoinBook
 from server.clock import now_ms
 from server.readiness import Readiness
@@ -342,6 +342,17 @@ class Club:
         _require_staff(principal)
         async with self._database():
             return await accounts.audit(self._pool, filters)
+
+    async def overview(self, principal: Principal) -> Overview:
+        """Show the whole floor, for staff.
+
+        Raises:
+            Refused: `forbidden`, `unavailable`.
+        """
+        quarantined = list(await self.quarantined_rooms(principal))
+        async with self._database():
+            open_rooms, tables = await overview.overview(self._pool)
+        return Overview(open_rooms=open_rooms, rooms=tables, quarantined=quarantined)
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
         """List the rooms that crashed too often, for staff.

@@ -9,7 +9,7 @@ from protocol.principal import Principal
 from protocol.replies import Ok
 from protocol.values import RoomRole
 from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView
-from server.answers import Me, Membership, QuarantinedRoom
+from server.answers import Me, Membership, Overview, QuarantinedRoom
 
 
 class Club(Protocol):
@@ -60,6 +60,9 @@ class Club(Protocol):
 
     async def audit_log(self, principal: Principal, filters: AuditFilters) -> Sequence[AuditLine]:
         """List lines of the audit log, newest first."""
+
+    async def overview(self, principal: Principal) -> Overview:
+        """Show the whole floor, for staff."""
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
         """List the rooms that crashed too often, for staff."""

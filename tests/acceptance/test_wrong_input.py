@@ -22,6 +22,7 @@ from bench.outside import JSON, MSGPACK, Message, Outside, connected
 from bench.server_process import ServerProcess
 from protocol.commands import AnyCommand
 from protocol.errors import ErrorCode
+from server.http.bodies import camel
 from tests.support.served import FAST, database_digest, rows, serving, web
 
 CODES = {code.value for code in ErrorCode} - {ErrorCode.INTERNAL.value}
@@ -493,6 +494,61 @@ HTTP_CASES: list[tuple[str, str, str, Any, int, str, str | None]] = [
     ("p0", "POST", "/api/me", {}, 405, "bad_request", None),
     ("", "GET", "/api/me", None, 401, "unauthenticated", None),
 ]
+
+
+OVER_HTTP: dict[str, tuple[str, str]] = {
+    "join": ("POST", "/join"),
+    "approve": ("POST", "/approve"),
+    "reject": ("POST", "/reject"),
+    "seat": ("POST", "/seat"),
+    "leave_seat": ("DELETE", "/seat"),
+    "spectate": ("POST", "/spectate"),
+    "leave_room": ("DELETE", "/spectate"),
+    "action": ("POST", "/api/games/G/actions"),
+    "sit_out": ("POST", "/sit-out"),
+    "sit_in": ("POST", "/sit-in"),
+    "top_up": ("POST", "/topup"),
+    "start": ("POST", "/start"),
+    "pause": ("POST", "/pause"),
+    "resume": ("POST", "/resume"),
+    "kick": ("POST", "/kick"),
+    "ban": ("POST", "/bans"),
+    "unban": ("DELETE", "/bans/"),
+    "settings": ("PATCH", "/settings"),
+    "adjust_chips": ("POST", "/chips"),
+    "transfer_host": ("POST", "/transfer-host"),
+    "close_room": ("DELETE", ""),
+    "hydrate": ("GET", "/hydrate"),
+    "create_room": ("POST", "/api/rooms"),
+}
+"""Where each command is on HTTP, from its room's path on unless it begins with ``/api``."""
+ONLY_ON_SOCKETS = {"subscribe", "rig_deck"}
+
+
+@pytest.mark.fail_after(60)
+async def test_each_role_is_told_the_same_over_http(scene: Scene) -> None:
+    assert {kind for kind, *_ in ROLE_CODES} == OVER_HTTP.keys() | ONLY_ON_SOCKETS
+    before = scene.digest()
+    for who in PEOPLE:
+        async with web(scene.server, who, "staff" if who == "floor" else "player") as http:
+            for kind, extra, code, whom in ROLE_CODES:
+                if who not in whom or kind in ONLY_ON_SOCKETS:
+                    continue
+                method, path = OVER_HTTP[kind]
+                fields = REQUIRED.get(kind, {}) | extra
+                if path.endswith("/"):
+                    path += fields.pop("user_id")
+                if not path.startswith("/api"):
+                    path = f"/api/rooms/{scene.room_id}{path}"
+                path = path.replace("/G/", f"/{scene.game_id}/")
+                body = {camel(name): value for name, value in fields.items()}
+                if method == "GET":
+                    answer = await http.get(path, params=body)
+                else:
+                    answer = await http.request(method, path, json=body)
+                scene.count["inputs"] += 1
+                assert answer.json().get("code") == code, (who, method, path, body, answer.json())
+    assert scene.digest() == before
 
 
 @pytest.mark.fail_after(60)

@@ -290,6 +290,20 @@ async def test_staff_credit_and_read_the_audit_log(caller: Caller) -> None:
     ]
 
 
+async def test_host_lists_who_is_banned(caller: Caller) -> None:
+    (ban,) = (await caller.ok("GET", f"{R}/bans"))["bans"]
+    assert ban == {"userId": "bob", "reason": "rude", "bannedBy": "amy", "bannedAt": 5}
+    assert caller.club.asked == [("bans", "r1")]
+
+
+async def test_staff_see_the_floor(caller: Caller) -> None:
+    floor = await caller.ok("GET", "/api/staff/overview", headers=bearer("sam", "staff"))
+    (table,) = floor["rooms"]
+    assert (table["status"], table["waitlistLength"], table["pendingRequests"]) == ("waiting", 2, 1)
+    assert table["players"][0]["displayName"] == "Bob"
+    assert (floor["openRooms"], floor["quarantined"][0]["crashId"]) == (1, "c1")
+
+
 async def test_staff_see_and_lift_quarantined_rooms(caller: Caller) -> None:
     staff = bearer("sue", "staff")
     page = await caller.ok("GET", "/api/staff/rooms/quarantined", headers=staff)
