@@ -175,11 +175,14 @@ class Club:
     ) -> RoomSnapshot:
         """Read a room whole, as the asker's role (or a lesser one) sees it.
 
+        Whoever asks is there: a client without a socket keeps its seat by asking.
+
         Raises:
             Refused: `not_found`, `forbidden`, `unavailable`.
         """
         await self.welcome(principal)
         stored = await self._read(room_id, principal.user_id)
+        self._touch(room_id, principal.user_id)
         return await self._snapshot(stored, principal, room_id, role)
 
     async def join_events(
