@@ -23,6 +23,7 @@ from bench.kill_witness import Witness
 from bench.outside import JSON, MSGPACK, connected
 from bench.server_process import ServerProcess
 from bench.serving import serving
+from game.poker.variants import VARIANTS
 
 SETTINGS = {
     "CARDROOM_HAND_INTERVAL_S": "0.05",
@@ -79,7 +80,7 @@ async def kill_again_and_again(
     Args:
         server: with `SETTINGS` in force.
         kills: how often.
-        tables: of six bots and a spectator each.
+        tables: of six bots and a spectator each; the variants take turns.
         seed: of what the bots do and when the server dies. (When exactly is up to the machine.)
         progress: is told after each kill.
 
@@ -188,6 +189,7 @@ async def _seated(
 async def _room(server: ServerProcess, table: int, host: str) -> str:
     settings = {
         "name": f"Table {table}",
+        "variant": tuple(VARIANTS)[table % len(VARIANTS)],
         "small_blind": 50,
         "big_blind": 100,
         "min_buy_in": 1_000,

@@ -24,7 +24,8 @@ RoomKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=60, pattern=_TEXT)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_TEXT)]
 
-Variant = Literal["nlhe"]
+Variant = Annotated[str, Meta(title="Variant", pattern=r"^[a-z0-9]{1,20}\Z")]
+"""The name of a variant. Which there are is the rules' to say, and the documents list them."""
 ClubRole = Literal["player", "staff"]
 RoomRole = Literal["host", "player", "spectator", "approved", "pending", "guest"]
 ActionName = Literal["FOLD", "CHECK", "CALL", "BET", "RAISE", "ALL_IN"]

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -155,13 +156,18 @@ def token(settings: Settings, user: str, name: str | None, role: str, ttl: int) 
 
 
 @main.command()
+@click.option("--variant", default="nlhe", show_default=True, help="What they play.")
 @click.pass_obj
-def demo(settings: Settings) -> None:
+def demo(settings: Settings, variant: str) -> None:
     """Watch six bots play, until Ctrl-C."""
     from client.demo import demo as run_demo
 
     url = _websocket_url(settings)
-    trio.run(run_demo, url, lambda user, name, role: _mint(settings, user, name, role, 3600))
+
+    def mint(user: str, name: str, role: str) -> str:
+        return _mint(settings, user, name, role, 3600)
+
+    trio.run(partial(run_demo, url, mint, variant=variant))
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Fixtures for tests that need a real PostgreSQL.
+"""What all tests share: how they log, no limits of time in properties, folders, a real PostgreSQL.
 
 `postgres` is one server for the whole run (one for each worker of pytest-xdist), `database_url` a
 freshly migrated database for one test, `connection` and `pool` lead to it.
@@ -9,13 +9,18 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+import structlog
 import trio
 
 from persistence.connection import TrioConnection
 from persistence.pool import Pool
+from tests.support.folders import temporary_folder
+from tests.support.patience import PATIENCE_S
 from tests.support.postgres import PostgresForTests
 
 AsyncTest = Callable[..., Awaitable[None]]
@@ -23,8 +28,24 @@ AsyncTest = Callable[..., Awaitable[None]]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "fail_after(seconds): an async test that lasts longer fails (real clock)"
+        "markers", "fail_after(seconds): an async test that lasts longer fails (the test's clock)"
     )
+    # structlog's own default draws each traceback with the locals of all frames: that takes half a
+    # second, and shows decks and tokens.
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+        ]
+    )
+
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "cardroom", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("cardroom")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,9 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.obj = _bounded(item.obj, mark.args[0])
 
 
-def _bounded(
-    test: Callable[..., Awaitable[None]], seconds: float
-) -> Callable[..., Awaitable[None]]:
+def _bounded(test: AsyncTest, seconds: float) -> AsyncTest:
     @functools.wraps(test)
     async def bounded(**fixtures: Any) -> None:
         with trio.fail_after(seconds):
@@ -47,11 +66,23 @@ def _bounded(
     return bounded
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder for one test.
+
+    pytest's own lie in one that each run of pytest closes to other users, and so to the system user
+    of a PostgreSQL that another run has there.
+    """
+    with temporary_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
-    server = trio.run(PostgresForTests.start, tmp_path_factory.mktemp("postgres"))
-    yield server
-    trio.run(server.stop)
+def postgres() -> Iterator[PostgresForTests]:
+    with temporary_folder() as folder:
+        server = trio.run(PostgresForTests.start, folder)
+        yield server
+        trio.run(server.stop)
 
 
 @pytest.fixture
@@ -71,5 +102,5 @@ async def connection(database_url: str) -> AsyncIterator[TrioConnection[tuple[An
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with Pool(database_url, size=4, timeout_s=2.0) as made:
+    async with Pool(database_url, size=4, timeout_s=PATIENCE_S) as made:
         yield made

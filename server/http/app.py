@@ -7,6 +7,7 @@ from functools import cache
 from typing import Protocol
 
 import structlog
+import trio
 from quart import Response, g, request
 from quart.ctx import RequestContext
 from quart_trio import QuartTrio
@@ -181,7 +182,7 @@ class _Gate:
         return principal
 
     def _within_rate(self, principal: Principal) -> None:
-        wait_s = self._rates.take(principal.user_id, time.monotonic())
+        wait_s = self._rates.take(principal.user_id, trio.current_time())
         if wait_s:
             raise Refused(ErrorCode.RATE_LIMITED, "Too many requests.", retry_after_s=wait_s)
 

@@ -33,7 +33,7 @@ async def balance(server: ServerProcess, user: str) -> int:
         return int(answer.json()["balance"])
 
 
-@pytest.mark.fail_after(45)
+@pytest.mark.fail_after(120)
 async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chips() -> None:
     async with (
         serving(GRACE) as server,
@@ -63,7 +63,7 @@ async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chi
         assert [e["user_id"] for e in away] == ["ann"]
 
 
-@pytest.mark.fail_after(45)
+@pytest.mark.fail_after(120)
 async def test_who_is_back_in_time_keeps_the_seat() -> None:
     async with (
         serving(GRACE) as server,
@@ -83,7 +83,7 @@ async def test_who_is_back_in_time_keeps_the_seat() -> None:
             assert "seat_freed" not in [e["type"] for e in host.events]
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out() -> None:
     async with (
         serving() as server,
@@ -120,7 +120,7 @@ async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out() -> None
         assert out["reason"] == "clock"
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_who_comes_back_in_the_hand_is_dealt_in_and_after_it_sits_in_by_asking() -> None:
     settings = {"CARDROOM_DISCONNECT_AFTER_S": "1.5"}
     async with (
@@ -162,7 +162,7 @@ async def test_who_comes_back_in_the_hand_is_dealt_in_and_after_it_sits_in_by_as
             await ann.turn()
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_a_client_without_a_socket_is_there_as_long_as_it_asks() -> None:
     settings = {"CARDROOM_DISCONNECT_AFTER_S": "4", "CARDROOM_FREE_SEAT_AFTER_S": "6"}
     async with (
@@ -186,7 +186,7 @@ async def test_a_client_without_a_socket_is_there_as_long_as_it_asks() -> None:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_a_token_lives_past_the_last_heartbeat_and_a_dead_one_is_not_given_out() -> None:
     settings = {"CARDROOM_REJOIN_TOKEN_TTL_S": "2", "CARDROOM_LAST_SEEN_FLUSH_S": "0.2"}
     async with (
@@ -214,7 +214,7 @@ async def test_a_token_lives_past_the_last_heartbeat_and_a_dead_one_is_not_given
             await client.ask("authenticate", rejoin_token=fresh, room_id=room_id)
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_time_in_which_the_server_stands_still_counts_against_nobody() -> None:
     settings = {
         "CARDROOM_DISCONNECT_AFTER_S": "4",
@@ -238,7 +238,7 @@ async def test_time_in_which_the_server_stands_still_counts_against_nobody() -> 
 
 
 @pytest.mark.parametrize("successor", ["the same node", "another node"])
-@pytest.mark.fail_after(90)
+@pytest.mark.fail_after(120)
 async def test_time_without_a_server_counts_against_nobody(successor: str) -> None:
     settings = {
         "CARDROOM_DISCONNECT_AFTER_S": "4",

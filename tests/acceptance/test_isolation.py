@@ -101,7 +101,7 @@ def token_of(user_id: str, role: ClubRole = "player") -> str:
     return mint(SECRET, user_id=user_id, name=user_id, role=role)
 
 
-@pytest.mark.fail_after(100)
+@pytest.mark.fail_after(240)
 async def test_a_room_whose_rules_raise_is_set_aside_and_fifty_others_play_on(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +220,7 @@ async def see_and_lift(
     assert (await http.get("/api/staff/rooms/quarantined")).json()["rooms"] == []
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_a_room_that_cannot_be_read_does_not_keep_the_others_from_starting(
     tmp_path: Path,
 ) -> None:

@@ -12,7 +12,7 @@ KILLS = 10
 TABLES = 6
 
 
-@pytest.mark.fail_after(115)
+@pytest.mark.fail_after(240)
 async def test_ten_kills_lose_nothing_that_anybody_was_told() -> None:
     async with serving(SETTINGS) as server:
         killed = await kill_again_and_again(server, kills=KILLS, tables=TABLES, seed=10)

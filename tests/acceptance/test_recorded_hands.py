@@ -14,7 +14,7 @@ from bench.recorded_hands import recorded_hands
 from bench.serving import serving
 
 
-@pytest.mark.fail_after(110)
+@pytest.mark.fail_after(240)
 async def test_recorded_hands_end_as_they_did_and_still_do_after_a_restart() -> None:
     async with serving(SETTINGS) as server:
         everything = await play_all(server)
@@ -27,7 +27,7 @@ async def test_recorded_hands_end_as_they_did_and_still_do_after_a_restart() -> 
     assert {p.hand.name: p.problems for p in everything if p.problems} == {}
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_what_is_not_as_recorded_is_found() -> None:
     hand = next(hand for hand in recorded_hands() if hand.shown)
     first, second, *rest = hand.final_stacks
@@ -40,7 +40,7 @@ async def test_what_is_not_as_recorded_is_found() -> None:
         assert told in problems
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 @pytest.mark.parametrize("enabled", [False, True])
 async def test_decks_are_fixed_only_where_that_is_enabled(enabled: bool) -> None:
     async with serving(SETTINGS if enabled else {}) as server:

@@ -114,7 +114,7 @@ async def until_running(server: ServerProcess, room_id: str) -> float:
                 return trio.current_time() - began
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_a_room_is_another_servers_and_both_serve_their_own() -> None:
     async with pair() as (a, b), table(a, USERS, buy_in=BUY_IN) as (_, seated):
         room_id = seated[0].room_id
@@ -135,7 +135,7 @@ async def test_a_room_is_another_servers_and_both_serve_their_own() -> None:
         assert not b.log().count("rooms_taken_over")
 
 
-@pytest.mark.fail_after(90)
+@pytest.mark.fail_after(180)
 async def test_a_frozen_server_commits_nothing_more_once_its_lease_is_over() -> None:
     async with pair() as (a, b), AsyncExitStack() as stack:
         host, seated = await stack.enter_async_context(table(a, USERS, buy_in=BUY_IN))
@@ -177,7 +177,7 @@ async def test_a_frozen_server_commits_nothing_more_once_its_lease_is_over() -> 
             assert moved["details"]["address"] == b.ws_url
 
 
-@pytest.mark.fail_after(90)
+@pytest.mark.fail_after(180)
 async def test_rooms_of_a_killed_server_go_on_elsewhere_after_its_lease() -> None:
     async with pair() as (a, b), AsyncExitStack() as stack:
         _, seated = await stack.enter_async_context(table(a, USERS, buy_in=BUY_IN))
@@ -198,7 +198,7 @@ async def test_rooms_of_a_killed_server_go_on_elsewhere_after_its_lease() -> Non
         assert chips_in(room) == BUY_IN * len(USERS)
 
 
-@pytest.mark.fail_after(90)
+@pytest.mark.fail_after(180)
 async def test_a_server_restarted_in_its_folder_has_its_rooms_at_once() -> None:
     settings = {**SETTINGS, "CARDROOM_NODE_LEASE_S": "60"}
     async with serving(settings) as a, AsyncExitStack() as stack:
@@ -217,7 +217,7 @@ async def test_a_server_restarted_in_its_folder_has_its_rooms_at_once() -> None:
         assert_no_gap([0, *seqs(await events_of(a, room_id, 0))])
 
 
-@pytest.mark.fail_after(90)
+@pytest.mark.fail_after(180)
 async def test_a_server_that_stops_hands_its_rooms_over_at_once() -> None:
     with TemporaryDirectory(prefix="cardroom-") as folder:
         postgres = await EmbeddedPostgres.start(Path(folder) / "database")

@@ -16,7 +16,7 @@ from protocol.views import BanView, RoomSnapshot
 from tests.support.live_rooms import Club, Socket, ask, attach, live_state, open_club, running
 from tests.support.rooms import HOST, STAFF, START, hidden_cards, principal
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
 ROOM = "room-1"
 TOKEN_MS = 300_000

@@ -21,6 +21,7 @@ from server.transport import (
     frame,
     serve,
 )
+from tests.support.patience import PATIENCE_S
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
@@ -105,7 +106,7 @@ async def serving(
     allowed_origins: frozenset[str] | None = None,
     listener: socket.socket | None = None,
 ) -> AsyncIterator[Served]:
-    """Serve on a free port; everything must be over within 10 s."""
+    """Serve on a free port; everything must be over in `PATIENCE_S`."""
     endpoint = endpoint or RecordingEndpoint(handle)
     found = endpoint
 
@@ -117,7 +118,7 @@ async def serving(
     if listener is None:
         listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
 
             async def run(

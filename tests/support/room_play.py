@@ -115,7 +115,8 @@ class PlayedRoom:
         return snapshot_for(read, principal, wanted=None, rejoin_token=None, now=self.now)
 
     def _context(self) -> Context:
-        deck = list(VARIANTS[self.state.settings.variant].deck)
+        settings = self.state.next_settings or self.state.settings
+        deck = list(VARIANTS[settings.variant].deck)
         self._rng.shuffle(deck)
         return Context(
             now=self.now,

@@ -33,7 +33,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 def claims(**changes: Any) -> dict[str, Any]:
     """Make good claims, with changes; a change to None leaves the claim out."""
-    merged = {"sub": "alice", "name": "Alice", "exp": int(time.time()) + 60, **changes}
+    merged = {"sub": "alice", "name": "Alice", "exp": int(time.time()) + 3600, **changes}
     return {name: value for name, value in merged.items() if value is not None}
 
 
