@@ -11,6 +11,7 @@ from typing import Self
 from pokerkit import Card
 
 from game.poker import cards, decisions, pots, settlement
+from game.poker.cash_state import CashState
 from game.poker.hand_setup import HandSetup, TakenAction
 from game.poker.variants import VARIANTS
 from protocol.errors import ErrorCode, Refused
@@ -119,6 +120,16 @@ class Hand:
             ante=setup.ante,
             seats=list(setup.seats),
         )
+
+    @property
+    def players(self) -> tuple[DealtIn, ...]:
+        """The players as PokerKit numbers them: from the left of the button on."""
+        return self._players
+
+    @property
+    def state(self) -> CashState:
+        """PokerKit's state, for reading only; its players are `players`."""
+        return self._state
 
     def dealt(self, seat_index: int) -> CardsDealt:
         """Tell a seat its hole cards; for its owner alone."""

@@ -20,7 +20,7 @@ from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from server.auth.errors import KeysUnavailable, Unauthenticated
 from server.auth.tokens import AccessTokens
-from server.http import games, me, operation, rooms, staff
+from server.http import games, me, operation, records, rooms, staff
 from server.http.answers import write_answer
 from server.http.bodies import Body, NoBody, UserRef, read_body, read_query
 from server.http.calls import (
@@ -52,6 +52,7 @@ ALL_ROUTES: tuple[Route, ...] = (
     *rooms.ROUTES.all,
     *games.ROUTES.all,
     *me.ROUTES.all,
+    *records.ROUTES.all,
     *staff.ROUTES.all,
     *operation.ROUTES.all,
 )

@@ -30,6 +30,9 @@ from protocol.values import (
 UserRef = UserKey | Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A user id; the legacy ones are numbers and often sent as such."""
 LineId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+HandNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+HandsLimit = Annotated[int, Meta(ge=1, le=100)]
+"""Fewer than lines of a ledger: each hand is played again to tell of it."""
 Limit = Annotated[int, Meta(ge=1, le=500)]
 
 _WORD = re.compile(r"_([a-z0-9])")
@@ -143,6 +146,13 @@ class LedgerQuery(MeBody, frozen=True, kw_only=True):
 
     before: LineId | None = None
     limit: Limit = 50
+
+
+class HandsQuery(MeBody, frozen=True, kw_only=True):
+    """`before`: only hands with a lower number."""
+
+    before: HandNumber | None = None
+    limit: HandsLimit = 20
 
 
 class AuditQuery(Body, frozen=True, kw_only=True):

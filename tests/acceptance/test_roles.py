@@ -27,9 +27,8 @@ PLAY = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    settings = FAST | {"CARDROOM_REJECT_COOLDOWN_S": str(COOLDOWN_S)}
-    with serving(tmp_path_factory.mktemp("roles"), settings) as running:
+def server() -> Iterator[ServerProcess]:
+    with serving(FAST | {"CARDROOM_REJECT_COOLDOWN_S": str(COOLDOWN_S)}) as running:
         yield running
 
 

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import pytest
 import trio
+from pokerkit import HandHistory
 
 from bench.outside import JSON, MSGPACK, Closed, Message, Outside, Refusal, connected
 from bench.secrecy import over_sockets
@@ -81,6 +82,8 @@ class Inspector:
                 value = self._showdown(value)
             elif value.get("type") == "cards_dealt":
                 value = self._own_cards(value)
+            elif "board" in value and "winners" in value:
+                value = self._hand_line(value)
             elif "me" in value and "seats" in value:
                 value = self._snapshot(value)
             for key, part in value.items():
@@ -113,6 +116,37 @@ class Inspector:
         assert told["hole_cards"] == self._truth.holes[told["hand_id"], self._user_id]
         self._count["own cards"] += 1
         return told | {"hole_cards": []}
+
+    def _hand_line(self, told: Message) -> Message:
+        assert told["board"] == self._truth.boards[told["id"]]
+        self._count["hand lines"] += 1
+        return told | {"board": []}
+
+    def inspect_text(self, text: str) -> None:
+        """Inspect a file: a hand history's actions have cards, each with its reason."""
+        if text.startswith("variant = "):
+            self._history(HandHistory.loads(text))
+            text = re.sub(r"^actions = .*$", "", text, flags=re.MULTILINE)
+            self._count["histories"] += 1
+        assert not CARD.search(ID.sub("", text)), f"{self._user_id} was told {text!r}"
+
+    def _history(self, history: HandHistory) -> None:
+        hand_id, users = (history.user_defined_fields[name] for name in ("_hand_id", "_user_ids"))
+        board: list[str] = []
+        for action in history.actions:
+            match action.split():
+                case ["d", "db", cards]:
+                    board += re.findall("..", cards)
+                case ["d", "dh", player, cards] | [player, "sm", cards]:
+                    number = int(player[1:]) - 1
+                    assert history.seats is not None
+                    hole = self._truth.tabled.get((hand_id, history.seats[number] - 1))
+                    if users[number] == self._user_id:
+                        hole = self._truth.holes[hand_id, self._user_id]
+                    assert cards == ("????" if hole is None else "".join(hole))
+                case _:
+                    assert not has_card(action)
+        assert board == self._truth.boards[hand_id]
 
     def _snapshot(self, told: Message) -> Message:
         self._count["snapshots"] += 1
@@ -253,7 +287,7 @@ class Person:
                 f"{room}/membership",
                 f"{room}/spectators",
                 f"{room}/hands",
-                f"{room}/hands/1.phh",
+                f"{room}/hands/{self.rng.randrange(1, 15)}.phh",
                 f"{room}/ledger.csv",
                 "/api/rooms",
                 "/api/me",
@@ -328,7 +362,7 @@ async def test_hole_cards_reach_their_owner_only(tmp_path: Path) -> None:
                 count["messages"] += 1
                 inspector.inspect(message)
             for text in person.texts:
-                assert not CARD.search(text)
+                inspector.inspect_text(text)
                 count["texts"] += 1
         log = server.log()
         for line in log.splitlines():
@@ -341,6 +375,8 @@ async def test_hole_cards_reach_their_owner_only(tmp_path: Path) -> None:
     assert len(truth.decks) >= 20
     assert count["hands tabled"] > 50
     assert count["own cards"] > 50
+    assert count["hand lines"] > 50
+    assert count["histories"] > 10
     assert len(truth.tabled) < len(truth.holes), "somebody folded or mucked"
 
 
