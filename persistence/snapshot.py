@@ -22,6 +22,7 @@ from protocol.views import (
     SeatView,
     SpectatorView,
     TableState,
+    WaitlistPlace,
 )
 
 Standing = Literal["guest", "pending", "approved", "rejected"]
@@ -72,6 +73,7 @@ class StoredRoom(Struct, frozen=True):
     pending: list[PendingRequest]
     bans: list[BanView]
     recent_actions: list[RecentAction]
+    waitlist: list[WaitlistPlace]
 
     def role_of(self, user_id: str) -> RoomRole:
         """Return the user's role in the room, staff not considered."""
@@ -174,7 +176,7 @@ def snapshot_for(
         me=_me(stored, principal, role, rejoin_token),
         recent_actions=stored.recent_actions,
         timer=state.timer,
-        waitlist=[],
+        waitlist=stored.waitlist,
         pending_requests=stored.pending if operates else UNSET,
         bans=stored.bans if operates else UNSET,
         host_controls=_controls(stored) if operates else UNSET,

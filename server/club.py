@@ -22,7 +22,7 @@ from persistence.accounts import AuditFilters, AuditLine, LedgerLine
 from persistence.errors import ConstraintViolated, Unavailable
 from persistence.pool import Pool
 from persistence.snapshot import StoredRoom, read_room, snapshot_for
-from protocol.commands import AnyRoomCommand, CreateRoom, Join, ListRooms
+from protocol.commands import AnyRoomCommand, CreateRoom, Join, ListRooms, WaitlistCommand
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.ids import RoomId, room_channel
 from protocol.principal import Principal
@@ -32,11 +32,12 @@ from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView, Table
 from server import archive
 from server.answers import Me, Membership, Overview, QuarantinedRoom
 from server.archive import File, HandLine
-from server.auth.rejoin_book import RejoinBook
+from server.auth.rejoin_book import RejoinBook, Rejoined
 from server.clock import now_ms
 from server.readiness import Readiness
 from server.rooms import Rooms as LiveRooms
 from server.rooms import unavailable
+from server.waitlist_desk import WaitlistDesk
 
 CODE_LENGTH = 6
 CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
@@ -84,6 +85,7 @@ class Club:
     ) -> None:
         self.rooms = rooms
         self.rejoin = rejoin
+        self.waitlists = WaitlistDesk(pool, self._database)
         self._pool = pool
         self._readiness = readiness
         self._touch = touch
@@ -112,11 +114,11 @@ class Club:
         if len(self._known_users) > KNOWN_USERS:
             self._known_users.popitem(last=False)
 
-    async def rejoin_with(self, room_id: str, token: str) -> tuple[Principal, str]:
-        """Let somebody in by rejoin token; return them and the token that replaces it.
+    async def rejoin_with(self, room_id: str | None, token: str) -> Rejoined:
+        """Let somebody in by rejoin token, into the room that it is for.
 
         Raises:
-            Unauthenticated: the token lets nobody into this room.
+            Unauthenticated: the token lets nobody into this room, or into any.
             Refused: `unavailable`.
         """
         async with self._database():
@@ -144,6 +146,8 @@ class Club:
                 return await self._list_rooms(principal)
             case Join():
                 room_id = await self.room_to_join(command)
+            case WaitlistCommand():
+                room_id = await self.waitlists.complete(command)
             case _:
                 room_id = command.room_id
         if not room_id:

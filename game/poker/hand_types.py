@@ -52,6 +52,7 @@ _CLASSES = (
 
 _FULL_HOUSES = _CLASSES[2][0] - _CLASSES[1][0]
 _FLUSHES = _CLASSES[3][0] - _CLASSES[2][0]
+"""How many ranks each of these classes has; in short deck they change places."""
 _SHORT_DECK_CLASSES = (
     *_CLASSES[:2],
     (_CLASSES[1][0] + _FLUSHES, "flush"),
@@ -60,6 +61,7 @@ _SHORT_DECK_CLASSES = (
 )
 _NINE_HIGH_STRAIGHT_FLUSH = 6
 _NINE_HIGH_STRAIGHT = 1605
+"""phevaluator's ranks of 5-6-7-8-9."""
 _SIX = min(_NUMBERS[card] for card in Deck.SHORT_DECK_HOLDEM)
 _WHEEL = frozenset(_NUMBERS[card] // 4 for card in Card.parse("Ac6c7c8c9c"))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import httpx
 import pytest
 import trio
 
@@ -14,29 +13,31 @@ from bench.server_process import ServerProcess
 from tests.acceptance.playing import Seated, serving, table
 from tests.support.served import web
 
+DISCONNECT_S = 1.5
+FREE_SEAT_S = 4.5
 GRACE = {
-    "CARDROOM_DISCONNECT_AFTER_S": "1.5",
-    "CARDROOM_FREE_SEAT_AFTER_S": "3.5",
+    "CARDROOM_DISCONNECT_AFTER_S": str(DISCONNECT_S),
+    "CARDROOM_FREE_SEAT_AFTER_S": str(FREE_SEAT_S),
     "CARDROOM_SPECTATOR_DROP_AFTER_S": "1.5",
 }
 BUY_IN = 10_000
 WALLET = 1_000_000
+LATE_MS = 5_000
+"""Later than this nobody is acted for, on however busy a machine."""
 
 
 async def balance(server: ServerProcess, user: str) -> int:
     """Ask for a user's wallet."""
-    async with httpx.AsyncClient() as http:
-        answer = await http.get(
-            f"{server.http_url}/api/me",
-            headers={"Authorization": f"Bearer {server.token(user)}"},
-        )
-        return int(answer.json()["balance"])
+    async with web(server, user) as http:
+        return int((await http.get("/api/me")).json()["balance"])
 
 
 @pytest.mark.fail_after(120)
-async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chips() -> None:
+async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chips(
+    database_url: str,
+) -> None:
     async with (
-        serving(GRACE) as server,
+        serving(GRACE | {"DATABASE_URL": database_url}) as server,
         table(server, ["ann", "bob", "cat"], buy_in=BUY_IN, auto_start=False) as (host, seated),
     ):
         ann = seated[0]
@@ -44,15 +45,15 @@ async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chi
             await eve.ask("join", room_id=ann.room_id)
             await eve.ask("spectate", room_id=ann.room_id)
         assert await balance(server, "ann") == WALLET - BUY_IN
-        await ann.client.aclose()
         left = trio.current_time()
+        await ann.client.aclose()
         gone = await host.event_of("player_disconnected", user_id="ann")
-        assert trio.current_time() - left > 1.2
-        assert gone["last_seen_at"] <= gone["at"] - 1500
+        assert trio.current_time() - left > DISCONNECT_S - 0.1
+        assert gone["last_seen_at"] <= gone["at"] - DISCONNECT_S * 1000
         await host.event_of("player_sat_out", user_id="ann", reason="disconnected")
         await host.event_of("spectator_left", user_id="eve", reason="unseen")
         freed = await host.event_of("seat_freed", user_id="ann")
-        assert trio.current_time() - left > 3.0
+        assert trio.current_time() - left > FREE_SEAT_S - 0.1
         assert freed["chips"] == BUY_IN
         assert await balance(server, "ann") == WALLET
         room = await host.ask("hydrate", room_id=ann.room_id)
@@ -64,29 +65,32 @@ async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chi
 
 
 @pytest.mark.fail_after(120)
-async def test_who_is_back_in_time_keeps_the_seat() -> None:
+async def test_who_is_back_in_time_keeps_the_seat(database_url: str) -> None:
     async with (
-        serving(GRACE) as server,
+        serving(GRACE | {"DATABASE_URL": database_url}) as server,
         table(server, ["ann", "bob"], buy_in=BUY_IN, auto_start=False) as (host, seated),
     ):
-        ann = seated[0]
+        ann, bob = seated
         await ann.client.aclose()
+        await bob.client.aclose()
         await host.event_of("player_disconnected", user_id="ann")
         async with connected(
             server.ws_url, token=server.token("ann"), room_id=ann.room_id
         ) as client:
             await host.event_of("player_reconnected", user_id="ann")
-            await trio.sleep(4.5)
+            # Bob left after her: by then her seat would be free as well.
+            await host.event_of("seat_freed", user_id="bob")
             room = await client.ask("hydrate", room_id=ann.room_id)
-            mine = room["seats"][0]
+            (mine,) = room["seats"]
             assert (mine["user_id"], mine["connected"]) == ("ann", True)
-            assert "seat_freed" not in [e["type"] for e in host.events]
 
 
 @pytest.mark.fail_after(120)
-async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out() -> None:
+async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out(
+    database_url: str,
+) -> None:
     async with (
-        serving() as server,
+        serving({"DATABASE_URL": database_url}) as server,
         table(
             server,
             ["ann", "bob"],
@@ -99,10 +103,10 @@ async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out() -> None
         ann, bob = seated
         await host.ask("start", room_id=ann.room_id)
         turn = await ann.turn()
-        assert turn["timebank_remaining"] == 1000
+        assert (turn["deadline"] - turn["at"], turn["timebank_remaining"]) == (5000, 1000)
         first = await host.event_of("player_action", user_id="ann")
         # Five seconds and the time bank; heads-up, the button has the small blind to complete.
-        assert 5.9 < (first["at"] - turn["at"]) / 1000 < 6.6
+        assert 6000 <= first["at"] - turn["at"] < 6000 + LATE_MS
         assert (first["action"], first["auto"]) == ("FOLD", True)
         await host.event_of("hand_complete")
         mark = len(host.events)
@@ -113,16 +117,18 @@ async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out() -> None
         asked = next(
             e for e in host.events[mark:] if e["type"] == "turn_started" and e["user_id"] == "ann"
         )
-        assert asked["timebank_remaining"] == 0
-        assert 4.9 < (checked["at"] - asked["at"]) / 1000 < 5.6
+        assert (asked["deadline"] - asked["at"], asked["timebank_remaining"]) == (5000, 0)
+        assert 5000 <= checked["at"] - asked["at"] < 5000 + LATE_MS
         assert (checked["action"], checked["auto"]) == ("CHECK", True)
         out = await host.event_of("player_sat_out", user_id="ann")
         assert out["reason"] == "clock"
 
 
 @pytest.mark.fail_after(120)
-async def test_who_comes_back_in_the_hand_is_dealt_in_and_after_it_sits_in_by_asking() -> None:
-    settings = {"CARDROOM_DISCONNECT_AFTER_S": "1.5"}
+async def test_who_comes_back_in_the_hand_is_dealt_in_and_after_it_sits_in_by_asking(
+    database_url: str,
+) -> None:
+    settings = {"DATABASE_URL": database_url, "CARDROOM_DISCONNECT_AFTER_S": "1.5"}
     async with (
         serving(settings) as server,
         table(server, ["ann", "bob"], buy_in=BUY_IN, auto_start=False) as (host, (ann, bob)),
@@ -163,8 +169,12 @@ async def test_who_comes_back_in_the_hand_is_dealt_in_and_after_it_sits_in_by_as
 
 
 @pytest.mark.fail_after(120)
-async def test_a_client_without_a_socket_is_there_as_long_as_it_asks() -> None:
-    settings = {"CARDROOM_DISCONNECT_AFTER_S": "4", "CARDROOM_FREE_SEAT_AFTER_S": "6"}
+async def test_a_client_without_a_socket_is_there_as_long_as_it_asks(database_url: str) -> None:
+    settings = {
+        "DATABASE_URL": database_url,
+        "CARDROOM_DISCONNECT_AFTER_S": "5",
+        "CARDROOM_FREE_SEAT_AFTER_S": "7",
+    }
     async with (
         serving(settings) as server,
         table(server, ["ann", "bob"], buy_in=BUY_IN, auto_start=False) as (host, (ann, bob)),
@@ -187,22 +197,28 @@ async def test_a_client_without_a_socket_is_there_as_long_as_it_asks() -> None:
 
 
 @pytest.mark.fail_after(120)
-async def test_a_token_lives_past_the_last_heartbeat_and_a_dead_one_is_not_given_out() -> None:
-    settings = {"CARDROOM_REJOIN_TOKEN_TTL_S": "2", "CARDROOM_LAST_SEEN_FLUSH_S": "0.2"}
+async def test_a_token_lives_past_the_last_heartbeat_and_a_dead_one_is_not_given_out(
+    database_url: str,
+) -> None:
+    settings = {
+        "DATABASE_URL": database_url,
+        "CARDROOM_REJOIN_TOKEN_TTL_S": "5",
+        "CARDROOM_LAST_SEEN_FLUSH_S": "0.2",
+    }
     async with (
         serving(settings) as server,
         table(server, ["ann", "bob"], buy_in=BUY_IN, auto_start=False) as (_, (ann, _)),
     ):
         room_id = ann.room_id
         token = (await ann.client.ask("hydrate", room_id=room_id))["me"]["rejoin_token"]
-        for _ in range(15):
+        for _ in range(20):
             await ann.client.ask("heartbeat")
             await trio.sleep(0.3)
         async with connected(server.ws_url) as client:
             reply = await client.ask("authenticate", rejoin_token=token, room_id=room_id)
             last = reply["rejoin_token"]
         await ann.client.aclose()
-        await trio.sleep(5.0)
+        await trio.sleep(8.0)
         async with connected(server.ws_url) as client:
             refused = await client.refused("authenticate", rejoin_token=last, room_id=room_id)
             assert refused["code"] == "unauthenticated"
@@ -215,8 +231,11 @@ async def test_a_token_lives_past_the_last_heartbeat_and_a_dead_one_is_not_given
 
 
 @pytest.mark.fail_after(120)
-async def test_time_in_which_the_server_stands_still_counts_against_nobody() -> None:
+async def test_time_in_which_the_server_stands_still_counts_against_nobody(
+    database_url: str,
+) -> None:
     settings = {
+        "DATABASE_URL": database_url,
         "CARDROOM_DISCONNECT_AFTER_S": "4",
         "CARDROOM_FREE_SEAT_AFTER_S": "7",
         "CARDROOM_SPECTATOR_DROP_AFTER_S": "4",
@@ -239,8 +258,11 @@ async def test_time_in_which_the_server_stands_still_counts_against_nobody() -> 
 
 @pytest.mark.parametrize("successor", ["the same node", "another node"])
 @pytest.mark.fail_after(120)
-async def test_time_without_a_server_counts_against_nobody(successor: str) -> None:
+async def test_time_without_a_server_counts_against_nobody(
+    database_url: str, successor: str
+) -> None:
     settings = {
+        "DATABASE_URL": database_url,
         "CARDROOM_DISCONNECT_AFTER_S": "4",
         "CARDROOM_FREE_SEAT_AFTER_S": "7",
         "CARDROOM_NODE_LEASE_S": "3",
@@ -258,8 +280,7 @@ async def test_time_without_a_server_counts_against_nobody(successor: str) -> No
         if successor == "the same node":
             await server.start()
         else:
-            also = settings | {"DATABASE_URL": server.database_url}
-            server = await stack.enter_async_context(serving(also))
+            server = await stack.enter_async_context(serving(settings))
         async with connected(server.ws_url) as watching:
             reply = await watching.ask("authenticate", token=server.token("host"), room_id=room_id)
             room = reply["room"]

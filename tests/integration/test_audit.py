@@ -39,7 +39,9 @@ async def scene(database_url: str) -> AsyncIterator[Scene]:
 
 
 async def damaged(scene: Scene, *statements: str) -> AuditReport:
-    async with scene.club.pool.connection() as conn:
+    async with scene.club.pool.transaction() as conn:
+        # Triggers would set some of it right again.
+        await conn.execute("SET LOCAL session_replication_role = replica")
         for statement in statements:
             await conn.execute(statement.encode())
     return await audit(scene.club.pool)
@@ -210,6 +212,22 @@ DAMAGE: list[tuple[str, str, list[str]]] = [
         "numbered from 0 to",
         ["UPDATE actions SET ordinal = 77 WHERE ordinal = 1"],
     ),
+    (
+        "waitlist",
+        "has 2 live entries, at positions 1, 3",
+        [
+            "INSERT INTO waitlist (table_id, player_id, player_name, position) "
+            "VALUES ('room-1', 'zed', 'Zed', 1), ('room-1', 'zoe', 'Zoe', 3)"
+        ],
+    ),
+    (
+        "waitlist",
+        "has 2 live entries, at positions 1, none",
+        [
+            "INSERT INTO waitlist (table_id, player_id, player_name, position) "
+            "VALUES ('room-1', 'zed', 'Zed', 1), ('room-1', 'zoe', 'Zoe', NULL)"
+        ],
+    ),
     ("decks", "is not the whole deck", ["UPDATE hands SET deck = left(deck, 102)"]),
     (
         "decks",
@@ -237,6 +255,14 @@ ORPHANS: list[tuple[str, str, list[str]]] = [
         "rejoin_tokens",
         "rooms",
         [NO_PARENT.format("rejoin_tokens"), "UPDATE rejoin_tokens SET room_id = 'gone'"],
+    ),
+    (
+        "outside_writes",
+        "rooms",
+        [
+            "INSERT INTO outside_writes (room_id, relation, written_by, written_at) "
+            "VALUES ('gone', 'rooms', 'operator', now())"
+        ],
     ),
     (
         "commands",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ import psycopg.conninfo
 import pytest
 import trio
 
-from server.embedded import EmbeddedFailed, EmbeddedPostgres
+from server.embedded import SYSTEM_USER, EmbeddedFailed, EmbeddedPostgres
 from tests.support.postgres import kill_postgres
 
 pytestmark = pytest.mark.fail_after(120)
@@ -156,6 +157,24 @@ async def test_options_change_on_a_running_server(tmp_path: Path) -> None:
     await other.stop()
     await server.stop()
     await server.stop()
+
+
+async def test_system_user_that_somebody_else_is_making_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned_away = [subprocess.CalledProcessError(1, "useradd")]
+
+    def ensure_user_exists(name: str) -> pwd.struct_passwd:
+        assert name == SYSTEM_USER
+        if turned_away:
+            raise turned_away.pop()
+        return pwd.getpwuid(os.getuid())
+
+    monkeypatch.setattr("server.embedded.pgserver.ensure_user_exists", ensure_user_exists)
+    monkeypatch.setattr("server.embedded.os.geteuid", lambda: 0)
+    with (tmp_path / "users").open("wb") as users:
+        EmbeddedPostgres(tmp_path, users)
+    assert not turned_away
 
 
 async def test_refusal_says_why(tmp_path: Path) -> None:

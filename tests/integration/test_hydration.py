@@ -9,6 +9,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from game.poker.variants import VARIANTS
 from game.presence import Gone, Seen, TakenOver, Tick, Unseen
 from persistence import hydration
 from persistence.audit import audit
@@ -31,6 +32,7 @@ from tests.support.rooms import HOST, STAFF, comparable
 USERS = [HOST, STAFF, "ann", "bob"]
 users = st.sampled_from(USERS)
 amounts = st.integers(50, 2_200)
+variants = st.sampled_from(list(VARIANTS))
 AT_ONCE = settings(max_examples=25, print_blob=True)
 
 asks = st.one_of(
@@ -49,6 +51,9 @@ asks = st.one_of(
     st.tuples(st.just(HOST), st.builds(commands.Start)),
     st.tuples(st.just(HOST), st.builds(commands.Pause)),
     st.tuples(st.just(HOST), st.builds(commands.Resume)),
+    st.tuples(users, st.builds(commands.WaitlistJoin, seat_number=st.none() | st.integers(0, 4))),
+    st.tuples(st.just(STAFF), st.builds(commands.WaitlistJoin, player_name=st.just("Old Joe"))),
+    st.tuples(users, st.builds(commands.WaitlistLeave)),
     st.tuples(users, st.builds(commands.TransferHost, user_id=users)),
     st.tuples(st.just(STAFF), st.builds(commands.RigDeck, cards=st.just(["Ah", "2c"]))),
     st.tuples(
@@ -64,7 +69,9 @@ asks = st.one_of(
         users,
         st.builds(
             commands.ChangeSettings,
-            settings=st.builds(SettingsPatch, ante=st.integers(0, 9), auto_start=st.booleans()),
+            settings=st.builds(
+                SettingsPatch, variant=variants, ante=st.integers(0, 9), auto_start=st.booleans()
+            ),
         ),
     ),
 )
@@ -107,18 +114,18 @@ class Numbers:
 
 
 @AT_ONCE
-@given(rounds=steps)
+@given(variant=variants, rounds=steps)
 def test_what_is_read_back_is_what_the_actor_holds(
-    shared_url: str, rounds: list[list[Any]]
+    shared_url: str, variant: str, rounds: list[list[Any]]
 ) -> None:
     Numbers.last += 1
-    trio.run(play_and_compare, shared_url, f"room-{Numbers.last}", rounds)
+    trio.run(play_and_compare, shared_url, f"room-{Numbers.last}", variant, rounds)
 
 
-async def play_and_compare(url: str, room_id: str, rounds: list[list[Any]]) -> None:
+async def play_and_compare(url: str, room_id: str, variant: str, rounds: list[list[Any]]) -> None:
     with trio.fail_after(60):
         async with open_club(url) as club:
-            await club.make_room(room_id, max_seats=4)
+            await club.make_room(room_id, max_seats=4, variant=variant)
             await club.wallets(HOST, STAFF, "ann", balance=10**9)
             await club.wallets("bob", balance=1_500)
             async with running(club.actor(room_id)) as actor:

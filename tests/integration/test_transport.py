@@ -342,6 +342,20 @@ async def test_a_full_queue_closes_4008_and_harms_nobody_else(limits: TransportL
             await slow.read_end()  # dropped although it had not read
 
 
+async def test_what_a_slow_client_has_not_read_is_little_beyond_the_queue() -> None:
+    async with serving(TransportLimits(queue_messages=20)) as served:
+        async with connected(served.port, 4096) as peer:
+            await peer.send(masked(BINARY, b"x"))
+            await peer.read_frame()
+            connection = served.session.connection
+            news = frame(b"n" * 4096, text=False)
+            enqueued = 0
+            while not connection.closed:
+                connection.enqueue(news)
+                enqueued += len(news)
+            assert enqueued < MIB
+
+
 async def test_a_slow_client_that_reads_on_finds_whole_frames_and_4008() -> None:
     limits = TransportLimits(queue_bytes=100 * MIB, queue_messages=20, close_timeout_s=PATIENCE_S)
     async with serving(limits) as served:

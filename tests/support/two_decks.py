@@ -84,6 +84,7 @@ class DealtRoom(PlayedRoom):
         super().__init__(rng, SettingsPatch(requires_approval=False, auto_start=False))
         self.deck = deck
         self.rng = rng
+        seats = VARIANTS[variant].max_players
         self.rows: list[bytes] = []
         self.stages: list[tuple[int, dict[str, int]]] = []
         self.hub = Hub(encode=_measured, on_presence=lambda *_: None, on_drop=_lost)
@@ -99,7 +100,7 @@ class DealtRoom(PlayedRoom):
                 ante=rng.choice([0, 0, 1]),
                 min_buy_in=20,
                 max_buy_in=2_000,
-                max_seats=10,
+                max_seats=seats,
             ),
         )
         names = NAMES[: rng.randint(1, 8)]
@@ -108,6 +109,7 @@ class DealtRoom(PlayedRoom):
             self.seated.append(HOST)
         if rng.random() < 0.3 or len(self.seated) < 2:
             self.seated.append(FLOOR)
+        self.seated = self.seated[-seats:]
         self.people = [*dict.fromkeys([*self.seated, HOST, FLOOR, WATCHER])]
         self.ears = {
             f"{who.user_id} {coding.name}": Ear(who, coding)

@@ -1,7 +1,10 @@
 """Whatever is played: no chip is lost, no card is told, and a replay is the hand again."""
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import cast
 
 import msgspec
 import pytest
@@ -53,8 +56,9 @@ def setups(
     max_players: int = 10,
 ) -> HandSetup:
     variant = draw(st.sampled_from(variants))
+    most = min(max_players, VARIANTS[variant].max_players)
     return make_setup(
-        draw(st.lists(_stacks, min_size=2, max_size=max_players)),
+        draw(st.lists(_stacks, min_size=2, max_size=most)),
         variant=variant,
         ante=draw(st.sampled_from([0, 0, 7, 25])),
         rake_basis_points=draw(st.sampled_from([0, 333, 500, 1000])) if raked else 0,
@@ -152,7 +156,7 @@ def test_refused_actions_change_nothing(setup: HandSetup, seed: int) -> None:
         allowed = {"FOLD"}
         allowed |= {"CHECK"} if legal.can_check else {"CALL"}
         if legal.min_raise_to is not None:
-            allowed.add("RAISE" if hand.current_bet else "BET")
+            allowed |= {"RAISE"} if hand.current_bet else {"BET", "RAISE"}
         if takes_all_in(hand) is not False:
             allowed.add("ALL_IN")
         before = public_state(hand)
@@ -238,6 +242,48 @@ def test_hidden_cards_leave_no_trace_in_public_events(setup: HandSetup, seed: in
     assert told == events
 
 
+def fair_shares(setup: HandSetup, hand: Hand, won: dict[int, int]) -> dict[int, Fraction]:
+    """Split every layer of what was put in between the best hands of those who matched it."""
+    rules = VARIANTS[setup.variant]
+    final, folded = hand.chips(), {a.seat_index for a in hand.actions if a.action == "FOLD"}
+    put_in = {
+        s.seat_index: s.chips + won.get(s.seat_index, 0) - final[s.seat_index] for s in setup.seats
+    }
+    live = [seat for seat in put_in if seat not in folded]
+    board = "".join(hand.board)
+    holes = {seat: "".join(hand.hole_cards(seat)) for seat in live}
+    shares: dict[int, Fraction] = defaultdict(Fraction)
+    floor = 0
+    for level in sorted({put_in[seat] for seat in live}):
+        layer = sum(min(chips, level) - min(chips, floor) for chips in put_in.values())
+        contenders = [seat for seat in live if put_in[seat] >= level]
+        floor, halves = level, []
+        for kind in rules.hand_types:
+            made = {s: kind.reference.from_game_or_none(holes[s], board) for s in contenders}
+            known = {seat: hand for seat, hand in made.items() if hand is not None}
+            if known:
+                best = max(known.values())
+                halves.append([seat for seat, hand in known.items() if hand == best])
+        for winners in halves:
+            for seat in winners:
+                shares[seat] += Fraction(layer, len(halves) * len(winners))
+    return shares
+
+
+@given(setups(raked=False), seeds)
+@settings(max_examples=150, deadline=None)
+def test_each_layer_of_the_pot_goes_to_its_best_hands(setup: HandSetup, seed: int) -> None:
+    # Nobody folds for nothing, so no layer is without somebody who may win it.
+    hand, events = play(setup, random.Random(seed), free_folds=False)
+    won = {winner.seat_index: winner.amount for winner in hand.winners()}
+    if not any(isinstance(event, Showdown) for event in events):
+        return
+    shares = fair_shares(setup, hand, won)
+    odd_chips = 3 * len(cast(PotDistributed, events[-1]).pots)
+    for seat in {*won, *shares}:
+        assert abs(won.get(seat, 0) - shares[seat]) <= odd_chips
+
+
 class PotLimitOmahaHighLow(PotLimitPokerMixin, OmahaHoldemMixin, UnfixedLimitHoldem):
     """PokerKit has this game with fixed limits only."""
 
@@ -281,7 +327,7 @@ def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
     return state
 
 
-@pytest.mark.parametrize("variant", PLAIN_GAMES)
+@pytest.mark.parametrize("variant", VARIANTS)
 @given(data=st.data(), seed=seeds)
 @settings(max_examples=40)
 def test_stacks_come_out_as_pokerkit_has_them(variant: str, data: st.DataObject, seed: int) -> None:

@@ -5,8 +5,10 @@ import re
 import warnings
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from pokerkit import HandHistory
 
 from game.poker.hand import Hand, HandSetup
@@ -57,7 +59,7 @@ def replayed(text: str) -> list[int]:
         # A free check may be folded here; PokerKit says that there is no reason to.
         warnings.filterwarnings("ignore", message="There is no reason")
         warnings.filterwarnings("ignore", message="Due to non-standard folds")
-        *_, final = HandHistory.loads(text)
+        *_, final = History.loads(text)
     assert not final.status
     return list(final.stacks)
 
@@ -68,7 +70,15 @@ def cards_in(text: str) -> set[str]:
     return set(re.findall(r"[2-9TJQKA][cdhs]", re.sub(r"\bd (dh|db)", "", actions[1])))
 
 
-@given(setups(raked=False), seeds)
+@st.composite
+def of_any_variant(draw: st.DrawFn, raked: bool = True) -> HandSetup:
+    name = draw(st.sampled_from(sorted(VARIANTS)))
+    deck = list(VARIANTS[name].deck)
+    random.Random(draw(seeds)).shuffle(deck)
+    return msgspec.structs.replace(draw(setups(raked)), variant=name, deck=tuple(deck))
+
+
+@given(of_any_variant(raked=False), seeds)
 @settings(max_examples=60, deadline=None)
 def test_what_any_reader_gets_replays_to_the_stacks_of_the_ledger(
     setup: HandSetup, seed: int
@@ -79,17 +89,17 @@ def test_what_any_reader_gets_replays_to_the_stacks_of_the_ledger(
     texts = [text_for(hand, everything=True), *(text_for(hand, reader) for reader in readers)]
     for text in texts:
         assert replayed(text) == expected
-        assert HandHistory.loads(text).finishing_stacks == expected
+        assert History.loads(text).finishing_stacks == expected
 
 
-@given(setups(), seeds)
+@given(of_any_variant(), seeds)
 @settings(max_examples=60, deadline=None)
 def test_a_replay_of_a_raked_hand_has_exactly_the_rake_too_much(
     setup: HandSetup, seed: int
 ) -> None:
     hand = played(setup, random.Random(seed), free_folds=False)
     text = text_for(hand)
-    history = HandHistory.loads(text)
+    history = History.loads(text)
     assert history.finishing_stacks is not None
     assert history.user_defined_fields["_rake"] == hand.rake
     assert sum(replayed(text)) - sum(history.finishing_stacks) == hand.rake
@@ -100,7 +110,7 @@ def test_a_replay_of_a_raked_hand_has_exactly_the_rake_too_much(
         assert stack == final or seat.seat_index in winners
 
 
-@given(setups(), seeds)
+@given(of_any_variant(), seeds)
 @settings(max_examples=60, deadline=None)
 def test_no_card_is_told_that_the_reader_may_not_know(setup: HandSetup, seed: int) -> None:
     hand = played(setup, random.Random(seed))

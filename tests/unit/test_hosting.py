@@ -205,7 +205,7 @@ def test_a_fixed_deck_is_dealt_once() -> None:
 
 
 def test_a_room_switches_variants_between_hands_and_a_fixed_deck_is_the_next_ones() -> None:
-    table = seated()
+    table = seated(max_seats=4)
     table.rigging = True
     played = []
     for variant in [*VARIANTS, *VARIANTS]:

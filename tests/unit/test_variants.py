@@ -71,29 +71,32 @@ def refusal(hand: Hand, action: ActionName, amount: int | None = None) -> Refuse
 
 def test_the_club_plays_five_variants() -> None:
     dealt = {name: (len(rules.deck), rules.hole_cards) for name, rules in VARIANTS.items()}
-    assert dealt == {
+    five = {
         "nlhe": (52, 2),
         "plo": (52, 4),
         "plo8": (52, 4),
         "shortdeck": (36, 2),
         "flhe": (52, 2),
     }
-    assert all(rules.max_players == 10 for rules in VARIANTS.values())
+    assert dealt.items() >= five.items()
+    assert all(VARIANTS[name].max_players == 10 for name in five)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_ten_players_see_every_street(variant: str) -> None:
-    hand = Hand.start(make_setup([1_000] * 10, variant=variant))
+def test_a_full_table_sees_every_street(variant: str) -> None:
+    players = VARIANTS[variant].max_players
+    hand = Hand.start(make_setup([1_000] * players, variant=variant))
     seen = {card for seat in hand.setup.seats for card in hand.hole_cards(seat.seat_index)}
     check_down(hand)
-    assert len(seen | set(hand.board)) == 10 * VARIANTS[variant].hole_cards + 5
+    assert len(seen | set(hand.board)) == players * VARIANTS[variant].hole_cards + 5
     assert sum(hand.net().values()) == 0
 
 
 def test_settings_take_every_variant_and_no_other() -> None:
     for name in VARIANTS:
         assert settings_for_new_room(SettingsPatch(variant=name)).variant == name
-        assert changed_settings(RoomSettings(), SettingsPatch(variant=name)).variant == name
+        small = RoomSettings(max_seats=2)
+        assert changed_settings(small, SettingsPatch(variant=name)).variant == name
     for change in (settings_for_new_room, lambda p: changed_settings(RoomSettings(), p)):
         with pytest.raises(Refused) as refused:
             change(SettingsPatch(variant="badugi"))

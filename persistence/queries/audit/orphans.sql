@@ -38,6 +38,9 @@ UNION ALL
     SELECT 'rejoin_tokens', t.id::text, 'rooms', t.room_id
     FROM rejoin_tokens t WHERE NOT EXISTS (SELECT FROM rooms r WHERE r.id = t.room_id)
 UNION ALL
+    SELECT 'outside_writes', o.id::text, 'rooms', o.room_id
+    FROM outside_writes o WHERE NOT EXISTS (SELECT FROM rooms r WHERE r.id = o.room_id)
+UNION ALL
     SELECT 'commands', c.command_id::text, 'rooms', c.room_id
     FROM commands c
     WHERE c.room_id IS NOT NULL AND NOT EXISTS (SELECT FROM rooms r WHERE r.id = c.room_id)
