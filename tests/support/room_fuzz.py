@@ -67,6 +67,9 @@ FOR_OPERATORS = (
 )
 LIMIT_S = 120.0
 
+WHOEVER_WAITS = "whoever-waits"
+"""Stands for an entry of the waitlist, as it is when the command is sent."""
+
 users = st.sampled_from(USERS)
 chips = st.sampled_from([1, 10, 20, 99, 100, 500, 1_000, 2_000, 2_001])
 
@@ -74,6 +77,8 @@ BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "id": st.none(),
     "command_id": st.none(),
     "room_id": st.just(ROOM_ID),
+    "table_id": st.none(),
+    "entry_id": st.just(WHOEVER_WAITS),
     "user_id": st.sampled_from(["ann", "cat", "bob", "dan", HOST, STAFF, "zoe"]),
     "player_id": users | st.just("zoe"),
     "buy_in": st.just(1_000) | chips,
@@ -154,6 +159,8 @@ by_members = st.one_of(
     built(commands.TopUp),
     built(commands.LeaveSeat),
     built(commands.LeaveRoom),
+    built(commands.WaitlistJoin),
+    built(commands.WaitlistAccept),
 )
 by_operators = st.one_of(
     *(built(cls) for cls in get_args(FOR_OPERATORS) if cls is not commands.CloseRoom),
@@ -162,6 +169,8 @@ by_operators = st.one_of(
     st.builds(commands.Approve, user_id=st.sampled_from(["cat", "dan", "ann"])),
     built(commands.Resume),
     built(commands.Start),
+    built(commands.WaitlistJoin),
+    built(commands.WaitlistSeat),
 )
 decisions = st.builds(
     commands.Action,
@@ -215,6 +224,18 @@ sent = st.one_of(
     st.builds(Sent, st.sampled_from([HOST, STAFF]), by_operators, keyed),
     st.builds(Sent, st.none(), decisions, keyed),
 )
+
+
+def coming_in(user_id: str, seat_index: int) -> list[Sent]:
+    """Come in and sit down, all at once, as far as that is allowed."""
+    return [
+        Sent(user_id, commands.Join(), False),
+        Sent(STAFF, commands.Approve(user_id=user_id), False),
+        Sent(user_id, commands.Seat(seat_index=seat_index, buy_in=1_000), False),
+    ]
+
+
+come = st.builds(coming_in, st.sampled_from(["cat", "dan", "ann", "bob"]), st.integers(0, 4))
 played = st.builds(Decided, st.lists(decisions, min_size=2, max_size=8))
 word = st.one_of(
     st.builds(Seen, users),
@@ -226,6 +247,7 @@ steps = st.lists(
     st.one_of(
         st.lists(sent, min_size=1, max_size=4),
         st.lists(sent | word, min_size=1, max_size=3),
+        come,
         played,
         played,
         st.builds(Later, st.sampled_from([1, 3_000, 3_000, 3_000, 30_000, 90_000])),
@@ -310,6 +332,9 @@ class Run:
             state = live_state(self.actor)
             user_id = one.user_id or _to_act(state)
             command = msgspec.structs.replace(one.command, room_id=ROOM_ID)
+            if getattr(command, "entry_id", None) == WHOEVER_WAITS and state.waitlist:
+                waiting = state.waitlist[len(self.keyed) % len(state.waitlist)]
+                command = msgspec.structs.replace(command, entry_id=waiting.entry_id)
             if one.keyed:
                 command.command_id = str(uuid5(NAMESPACE_OID, f"{ROOM_ID}/{len(self.keyed)}"))
             answered = post(self.actor, user_id, command)
@@ -397,6 +422,9 @@ def in_order(state: RoomState) -> None:
         out = role_of(state, user_id) == "guest" or (seat is not None and seat.leaving == "kick")
         assert out, f"{user_id} is banned and in the room"
     assert state.host_id not in state.bans
+    waiting = [entry.player_id for entry in state.waitlist]
+    assert len(waiting) == len(set(waiting)), "one live entry a player"
+    assert not set(waiting) & (set(seated) | set(state.bans))
     if state.hand is None:
         assert state.clock is None
         assert all(seat.leaving is None for seat in state.seats.values())
