@@ -76,11 +76,16 @@ class Presence:
         self._event_retention_ms = event_retention_ms
         self._noted: dict[tuple[str, str], SeenAt] = {}
 
-    def note(self, channel: str, user_id: str, present: bool) -> None:
-        """Note that a user's first socket in a channel came, or the last one went."""
+    def note(self, channel: str, user_id: str, present: bool, *, at: int | None = None) -> None:
+        """Note that a user's first socket in a channel came, or the last one went.
+
+        They were there until `at` (UTC, ms), None being now.
+        """
         room_id = room_of(channel)
         if room_id is not None:
-            self._noted[room_id, user_id] = SeenAt(room_id, user_id, now_ms(), present)
+            before = self._noted.get((room_id, user_id))
+            seen_at = now_ms() if at is None else max(at, before.at if before else 0)
+            self._noted[room_id, user_id] = SeenAt(room_id, user_id, seen_at, present)
 
     def touch(self, room_id: str, user_id: str) -> None:
         """Note that a user did something in a room without a socket."""

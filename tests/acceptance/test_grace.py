@@ -197,6 +197,32 @@ async def test_a_client_without_a_socket_is_there_as_long_as_it_asks(database_ur
 
 
 @pytest.mark.fail_after(120)
+async def test_a_socket_that_falls_silent_was_there_when_it_last_spoke(database_url: str) -> None:
+    settings = {
+        "DATABASE_URL": database_url,
+        "CARDROOM_IDLE_SOCKET_S": "3",
+        "CARDROOM_DISCONNECT_AFTER_S": "5",
+    }
+    async with (
+        serving(settings) as server,
+        table(server, ["ann", "bob"], buy_in=BUY_IN, auto_start=False) as (host, (ann, _)),
+        trio.open_nursery() as nursery,
+    ):
+
+        async def stay() -> None:
+            while True:
+                await host.ask("heartbeat")
+                await trio.sleep(0.5)
+
+        nursery.start_soon(stay)
+        spoke = await ann.client.ask("heartbeat")
+        assert (await ann.client.until_closed()).code == 4000
+        gone = await host.event_of("player_disconnected", user_id="ann")
+        assert spoke["at"] - 1_000 < gone["last_seen_at"] < spoke["at"] + 1_000
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.fail_after(120)
 async def test_a_token_lives_past_the_last_heartbeat_and_a_dead_one_is_not_given_out(
     database_url: str,
 ) -> None:

@@ -220,6 +220,7 @@ sent = st.one_of(
     st.builds(Sent, users, anything, keyed),
     st.builds(Sent, users, by_members, keyed),
     st.builds(Sent, users, by_members, keyed),
+    st.builds(Sent, users, by_operators, keyed),
     st.builds(Sent, st.just(STAFF), by_operators, keyed),
     st.builds(Sent, st.sampled_from([HOST, STAFF]), by_operators, keyed),
     st.builds(Sent, st.none(), decisions, keyed),
@@ -245,6 +246,7 @@ word = st.one_of(
 )
 steps = st.lists(
     st.one_of(
+        st.lists(sent, min_size=1, max_size=1),
         st.lists(sent, min_size=1, max_size=4),
         st.lists(sent | word, min_size=1, max_size=3),
         come,
