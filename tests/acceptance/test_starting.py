@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
@@ -14,9 +15,15 @@ import trio
 
 from bench.outside import connected
 from bench.server_process import ServerProcess
+from persistence.errors import Unavailable
+from server.app import run_server
+from server.node import Node
+from server.rooms import Rooms
+from server.settings import load
 from tests.support.patience import PATIENCE_S
 from tests.support.served import served
 
+SECRET = "a secret of the tests, with more than 32 bytes"
 NOWHERE = "postgresql://127.0.0.1:1/cardroom"
 STOP_WITHIN_S = 10.0
 SLACK_S = 4.0
@@ -131,3 +138,34 @@ def test_a_killed_servers_file_is_gone_before_the_next_one_is_ready(tmp_path: Pa
     path.write_text('{"pid": 1, "http_port": 1, "ws_port": 1, "database_url": ""}')
     assert ended(tmp_path, DATABASE_URL="garbage").returncode == 1
     assert not path.exists()
+
+
+@pytest.mark.fail_after(60)
+async def test_a_database_that_goes_away_while_tables_are_read_is_waited_for(
+    tmp_path: Path, database_url: str
+) -> None:
+    settings = load(
+        {
+            "DATABASE_URL": database_url,
+            "CARDROOM_DATA_DIR": str(tmp_path),
+            "CARDROOM_HTTP_PORT": "0",
+            "CARDROOM_WS_PORT": "0",
+            "CARDROOM_JWT_SECRET": SECRET,
+        }
+    )
+    whole, tries = Node.continue_rooms, 0
+
+    async def away_at_first(node: Node, rooms: Rooms) -> int:
+        nonlocal tries
+        tries += 1
+        taken = await whole(node, rooms)
+        if tries < 3:
+            raise Unavailable("gone again")
+        return taken
+
+    with mock.patch.object(Node, "continue_rooms", away_at_first):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run_server, settings)
+            assert tries == 3
+            assert (tmp_path / "server.json").exists()
+            nursery.cancel_scope.cancel()

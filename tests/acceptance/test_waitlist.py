@@ -8,7 +8,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import trio
 
+from bench.audit import findings
 from bench.outside import Message, Outside, connected
 from bench.server_process import ServerProcess
 from client.club import open_club
@@ -106,6 +108,7 @@ async def floor(settings: dict[str, str]) -> AsyncIterator[Floor]:
             yield made
         finally:
             await made.close()
+        assert await trio.to_thread.run_sync(findings, server.database_url) == []
 
 
 async def balance(server: ServerProcess, user: str) -> int:

@@ -251,12 +251,16 @@ async def test_cancelled_pipeline_is_drained(connection: Connection, observer: C
         await assert_usable(connection)
 
 
-async def test_pipeline_cancelled_outside_a_statement_is_drained(connection: Connection) -> None:
+async def test_pipeline_cancelled_outside_a_statement_is_drained(
+    connection: Connection, observer: Connection
+) -> None:
     with trio.CancelScope() as scope:
         async with connection.pipeline():
             cursor = await connection.execute("SELECT 1")
             await cursor.fetchone()
             await connection.execute(SLEEP)
+            # Sooner, there would be nothing to cancel yet, and the end would be that of the sleep.
+            await until_waiting(observer, connection, "PgSleep")
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught

@@ -339,7 +339,7 @@ async def test_an_absent_database_is_unavailable_in_time_and_heals(
     database_url: str,
 ) -> None:
     async with pool_of(database_url) as pool, trio.open_nursery() as nursery:
-        backend = RealBackend(database_url, pool, timeout_s=0.5)
+        backend = RealBackend(database_url, pool, timeout_s=1.0)
         await nursery.start(backend.real.run)
         await backend.prepare()
         backend.connect_error = OSError("no route")
@@ -347,7 +347,7 @@ async def test_an_absent_database_is_unavailable_in_time_and_heals(
         with pytest.raises(Unavailable) as caught:
             await backend.journal.commit(unit_of(), nothing)
         assert not isinstance(caught.value, OutcomeUnknown)
-        assert 0.5 <= trio.current_time() - began < 0.5 + PATIENCE_S / 2
+        assert 1.0 <= trio.current_time() - began < PATIENCE_S / 2
         assert [backend.real.away, backend.real.depth] == [True, 0]
         backend.connect_error = None
         await backend.journal.commit(unit_of(), nothing)

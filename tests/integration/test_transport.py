@@ -30,6 +30,8 @@ from tests.integration.transport_harness import (
 )
 from tests.support.patience import PATIENCE_S
 
+pytestmark = pytest.mark.fail_after(PATIENCE_S)
+
 MIB = 1024 * 1024
 
 

@@ -20,6 +20,8 @@ from tests.integration.transport_harness import (
 )
 from tests.support.patience import PATIENCE_S
 
+pytestmark = pytest.mark.fail_after(PATIENCE_S)
+
 LIMITS = TransportLimits(max_message_bytes=1000, max_fragments=8, close_timeout_s=PATIENCE_S)
 
 FRAMES = {
