@@ -574,6 +574,7 @@ OVER_HTTP: dict[str, tuple[str, str]] = {
     "spectate": ("POST", "/spectate"),
     "leave_room": ("DELETE", "/spectate"),
     "action": ("POST", "/api/games/G/actions"),
+    "run_it": ("POST", "/run-it"),
     "sit_out": ("POST", "/sit-out"),
     "sit_in": ("POST", "/sit-in"),
     "top_up": ("POST", "/topup"),
