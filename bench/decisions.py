@@ -114,7 +114,15 @@ class Room:
             cards = list(self._rules.deck)
             self._rng.shuffle(cards)
             deck = tuple(cards)
-        return Context(self._now, 3_000, 60_000, 100, False, deck)
+        return Context(
+            now=self._now,
+            hand_interval_ms=3_000,
+            reject_cooldown_ms=60_000,
+            seat_offer_ms=60_000,
+            max_members=100,
+            rigging_enabled=False,
+            deck=deck,
+        )
 
     def _choose(self, rng: random.Random) -> commands.Action:
         hand = self.state.hand

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bench import audit
 from bench.kill_bots import Bot
 from bench.kill_checks import Checks
 from bench.kill_witness import Witness
@@ -123,6 +124,8 @@ async def kill_again_and_again(
         await _finish(server, bots, checks, witness)
         nursery.cancel_scope.cancel()
     await trio.to_thread.run_sync(checks.at_the_end, server.database_url)
+    for sentence in await trio.to_thread.run_sync(audit.findings, server.database_url):
+        witness.wrong(f"audit: {sentence}")
     _count(killed, witness, checks)
     killed.finished = checks.hands
     return killed

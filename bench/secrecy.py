@@ -35,6 +35,7 @@ PEOPLE = {"host": MSGPACK, "watcher": JSON, "floor": MSGPACK, "p0": JSON, "p1": 
 VIEWS = ("host", "player", "spectator", "approved", "pending", "guest")
 REVEALING = ("showdown", "hand_complete")
 SETTINGS = {
+    "CARDROOM_DB_TIMEOUT_S": "60",
     "CARDROOM_ENABLE_RIGGED_DECKS": "1",
     "CARDROOM_COMMANDS_PER_S": "100000",
     "CARDROOM_COMMAND_BURST": "100000",

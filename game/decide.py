@@ -2,11 +2,12 @@
 
 from typing import assert_never
 
-from game import hosting, membership, play, presence, seating
+from game import hosting, membership, play, presence, seating, waitlist
 from game.decision import Context, Decision
 from game.presence import Gone, Seen, TakenOver, Tick, Unseen
 from game.roles import require_open
 from game.state import RoomState
+from game.waitlist import by_hand, steps
 from protocol import commands
 from protocol.commands import AnyRoomCommand
 from protocol.principal import Principal
@@ -26,6 +27,16 @@ def decide(
         Refused: the command is not to be; neither `state` nor `out` has changed.
     """
     require_open(state)
+    reply = _decided(state, command, principal, ctx, out)
+    waitlist.settle(state, ctx, out)
+    if isinstance(reply, Changed):
+        reply.seq = state.seq
+    return reply
+
+
+def _decided(
+    state: RoomState, command: AnyRoomCommand, principal: Principal, ctx: Context, out: Decision
+) -> Ok:
     match command:
         case commands.Action():
             play.act(state, command, principal, ctx, out)
@@ -69,6 +80,24 @@ def decide(
             return hosting.transfer_host(state, command, principal, ctx, out)
         case commands.CloseRoom():
             return hosting.close_room(state, command, principal, ctx, out)
+        case commands.WaitlistJoin():
+            return steps.join(state, command, principal, ctx, out)
+        case commands.WaitlistLeave():
+            return steps.leave(state, command, principal, ctx, out)
+        case commands.WaitlistAccept():
+            return steps.accept(state, command, principal, ctx, out)
+        case commands.WaitlistDecline():
+            return steps.decline(state, command, principal, ctx, out)
+        case commands.WaitlistCall():
+            return by_hand.call_out_of_turn(state, command, principal, ctx, out)
+        case commands.WaitlistSeat():
+            return by_hand.seat(state, command, principal, ctx, out)
+        case commands.WaitlistMove():
+            return by_hand.move(state, command, principal, ctx, out)
+        case commands.WaitlistRemove():
+            return by_hand.remove(state, command, principal, ctx, out)
+        case commands.WaitlistNoShow():
+            return by_hand.no_show(state, command, principal, ctx, out)
         case commands.RigDeck():
             return hosting.rig_deck(state, command, principal, ctx, out)
         case _:
@@ -94,11 +123,13 @@ def decide_internal(
             presence.taken_over(state, ctx, out)
         case _:
             assert_never(command)
+    waitlist.settle(state, ctx, out)
 
 
 def tick(state: RoomState, ctx: Context, out: Decision) -> None:
-    """Do what is due by now: the turn's clock, the end of a vote, or the next hand."""
-    due = next_deadline(state)
+    """Do what is due by now: end offers of seats, a turn or a vote, start the next hand."""
+    waitlist.expire(state, ctx, out)
+    due = _play_deadline(state)
     if due is None or ctx.now < due:
         return
     if state.clock is not None:
@@ -115,13 +146,18 @@ def next_deadline(state: RoomState) -> int | None:
     """Return when the room next has to do something by itself (UTC, ms), if ever."""
     if state.closed:
         return None
-    if state.clock is not None:
-        return play.turn_expires_at(state)
-    if state.vote is not None:
-        return state.vote.deadline
-    return state.game.next_hand_at if state.game is not None else None
+    due, offer_ends = _play_deadline(state), waitlist.next_expiry(state)
+    return offer_ends if due is None else due if offer_ends is None else min(due, offer_ends)
 
 
 def starts_hands(command: object) -> bool:
     """Whether a command may start a hand, and so needs a shuffled deck."""
     return isinstance(command, Tick | commands.Start)
+
+
+def _play_deadline(state: RoomState) -> int | None:
+    if state.clock is not None:
+        return play.turn_expires_at(state)
+    if state.vote is not None:
+        return state.vote.deadline
+    return state.game.next_hand_at if state.game is not None else None

@@ -23,6 +23,11 @@ UserKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
 RoomKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=60, pattern=_TEXT)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_TEXT)]
+Place = Annotated[int, Meta(ge=1, le=1_000_000)]
+GameType = Annotated[str, Meta(min_length=1, max_length=60, pattern=_TEXT)]
+EntryKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
+Notes = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")]
+"""What people write into a box: lines and tabs, no other control characters."""
 
 Variant = Annotated[str, Meta(title="Variant", pattern=r"^[a-z0-9]{1,20}\Z")]
 """The name of a variant. Which there are is the rules' to say, and the documents list them."""
@@ -39,6 +44,10 @@ WaitlistStatus = Literal[
     "waiting", "called", "seated", "declined", "expired", "no_show", "cancelled"
 ]
 WaitlistSource = Literal["player_portal", "staff_portal", "socket", "external"]
+WaitlistChange = Literal[
+    "player_joined", "player_left", "player_called", "player_seated", "player_expired", "moved"
+]
+"""What happened to a waitlist."""
 
 RunItTimes = Annotated[int, Meta(ge=1, le=3)]
 """How often the rest of the board may be dealt."""

@@ -229,7 +229,7 @@ class _Server:
         self._keep("http", lambda: serve_http(app, self._http_socket))
         await self._await_database()
         await nursery.start(self.journal.run)
-        rooms = await self.node.continue_rooms(self.rooms)
+        await self._continue_rooms()
         nursery.start_soon(self.node.run, self.rooms)
         nursery.start_soon(self.presence.run)
         nursery.start_soon(self.presence.upkeep)
@@ -238,7 +238,9 @@ class _Server:
         self._measure(transport)
         self._write_server_file()
         self.readiness.started = True
-        log.info("ready", rooms=rooms, **self.addresses._asdict() | {"database_url": None})
+        log.info(
+            "ready", rooms=len(self.rooms), **self.addresses._asdict() | {"database_url": None}
+        )
         if self._settings.enable_rigged_decks:
             log.warning("rigged_decks_enabled", hint="for tests only: staff can fix decks")
         return transport
@@ -288,6 +290,16 @@ class _Server:
         for migration in applied:
             log.info("migrated", version=migration.version, name=migration.name)
 
+    async def _continue_rooms(self) -> None:
+        """Go on with every table, however often the database goes away meanwhile."""
+        while True:
+            try:
+                await self.node.continue_rooms(self.rooms)
+                return
+            except Unavailable as away:
+                log.warning("waiting_for_database", reason=away.reason)
+                await trio.sleep(DATABASE_RETRY_S)
+
     async def _connect(self) -> Connection:
         return await TrioConnection.connect(
             self._url, autocommit=True, application_name=application_name()
@@ -316,6 +328,7 @@ class _Server:
             mailbox_capacity=settings.mailbox_capacity,
             hand_interval_ms=_ms(settings.hand_interval_s),
             reject_cooldown_ms=_ms(settings.reject_cooldown_s),
+            seat_offer_ms=_ms(settings.seat_offer_s),
             max_members=MAX_MEMBERS,
             token_life_ms=_ms(settings.rejoin_token_ttl_s),
             old_token_life_ms=_ms(settings.rejoin_overlap_s),

@@ -67,6 +67,8 @@ class CashState(State):
         rake_basis_points: int,
         rake_cap: int,
     ) -> None:
+        self.game = game
+        """The variant with its stakes."""
         self._basis_points = rake_basis_points
         self._rake_cap = rake_cap
         self._folders: list[int] = []

@@ -40,7 +40,6 @@ def verify(state: CashState, action: ActionName, amount: int | None) -> int | No
     if action in ("BET", "RAISE") and amount is None and not state.fixed_limit:
         raise bad_field("amount", f"{action} needs an amount.")
     legal = legal_actions(state)
-    current_bet = max(state.bets)
     match action:
         case "FOLD":
             return None
@@ -55,10 +54,10 @@ def verify(state: CashState, action: ActionName, amount: int | None) -> int | No
         case "BET" | "RAISE":
             if legal.min_raise_to is None or legal.max_raise_to is None:
                 raise _illegal("Betting is not open to this player now.", legal)
-            if action == "BET" and current_bet:
+            # The other way round is allowed: who was told a `min_raise_to` may raise to it, even if
+            # nobody has bet.
+            if action == "BET" and max(state.bets):
                 raise _illegal("There is a bet already: raise it.", legal)
-            if action == "RAISE" and not current_bet:
-                raise _illegal("There is nothing to raise: bet.", legal)
             if amount is None:
                 return legal.min_raise_to
             if not legal.min_raise_to <= amount <= legal.max_raise_to:

@@ -11,6 +11,7 @@ from typing import Self
 from msgspec import UNSET
 
 from game.poker import cards, decisions, pots, settlement
+from game.poker.cash_state import CashState
 from game.poker.dealing import Dealing
 from game.poker.hand_setup import HandSetup, TakenAction
 from game.poker.result import Result
@@ -146,6 +147,16 @@ class Hand:
             bomb_pot=setup.bomb_pot,
             posted=list(self._posted),
         )
+
+    @property
+    def players(self) -> tuple[DealtIn, ...]:
+        """The players as PokerKit numbers them: from the left of the button on."""
+        return self._players
+
+    @property
+    def state(self) -> CashState:
+        """PokerKit's state, for reading only; its players are `players`."""
+        return self._state
 
     def dealt(self, seat_index: int) -> CardsDealt:
         """Tell a seat its hole cards; for its owner alone."""

@@ -10,8 +10,9 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from persistence.accounts import AuditLine, LedgerLine
-from protocol.views import RoomSnapshot, RoomView, SpectatorView
+from protocol.views import RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
 from server.answers import QuarantinedRoom
+from server.archive import HandLine
 from server.http.bodies import camel
 
 NOT_ON_HTTP = frozenset({"re"})
@@ -56,11 +57,24 @@ class AuditAnswer(Struct, frozen=True, kw_only=True):
     next_before: int | None
 
 
+class HandsAnswer(Struct, frozen=True, kw_only=True):
+    """Hands, newest first; `next_before` asks for older ones, None when there are none."""
+
+    hands: list[HandLine]
+    next_before: int | None
+
+
 class WalletAnswer(Struct, frozen=True, kw_only=True):
     """A wallet after a change."""
 
     user_id: str
     balance: int
+
+
+class EntriesAnswer(Struct, frozen=True, kw_only=True):
+    """Entries of waitlists."""
+
+    entries: list[WaitlistEntry]
 
 
 class LimitsView(Struct, frozen=True, kw_only=True):

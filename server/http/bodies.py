@@ -16,11 +16,16 @@ from protocol.codec import explain
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.values import (
     ActionName,
+    Chips,
     ChipsDelta,
     DisplayName,
+    GameType,
     LooseSettings,
+    Notes,
+    Place,
     PositiveChips,
     Reason,
+    RoomKey,
     RoomRole,
     RunItTimes,
     SeatIndex,
@@ -30,7 +35,12 @@ from protocol.values import (
 
 UserRef = UserKey | Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A user id; the legacy ones are numbers and often sent as such."""
+TableRef = RoomKey | Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A room's id, as a number where an older portal sends it so."""
 LineId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+HandNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+HandsLimit = Annotated[int, Meta(ge=1, le=100)]
+"""Fewer than lines of a ledger: each hand is played again to tell of it."""
 Limit = Annotated[int, Meta(ge=1, le=500)]
 
 _WORD = re.compile(r"_([a-z0-9])")
@@ -52,7 +62,7 @@ class MeBody(Body, frozen=True, kw_only=True):
 
 
 class NamedBody(MeBody, frozen=True, kw_only=True):
-    """With the name that other people shall see; the token's where left out."""
+    """With the name that other people shall see; the known one where left out."""
 
     display_name: DisplayName | None = None
 
@@ -121,6 +131,49 @@ class CreditBody(Body, frozen=True, kw_only=True):
     reason: Reason
 
 
+class WishesBody(Body, frozen=True, kw_only=True):
+    """What somebody who waits for a seat wishes for, and their name where it is not known."""
+
+    player_name: DisplayName | None = None
+    seat_number: SeatIndex | None = None
+    game_type: GameType | None = None
+    min_buy_in: Chips | None = None
+    max_buy_in: Chips | None = None
+    notes: Notes | None = None
+
+
+class SeatRequestBody(WishesBody, frozen=True, kw_only=True):
+    """Who wants a seat at which table."""
+
+    player_id: UserRef
+    table_id: TableRef
+
+
+class QueueBody(WishesBody, frozen=True, kw_only=True):
+    """Who is to wait at the table of the path; without an id, somebody who has no client."""
+
+    player_id: UserRef | None = None
+
+
+class BuyInBody(MeBody, frozen=True, kw_only=True):
+    """How many chips from the wallet."""
+
+    buy_in: PositiveChips
+
+
+class SeatWaitingBody(Body, frozen=True, kw_only=True):
+    """Which seat, and how many chips from the player's wallet; none for who sits already."""
+
+    seat_index: SeatIndex | None = None
+    buy_in: PositiveChips | None = None
+
+
+class MoveBody(Body, frozen=True, kw_only=True):
+    """Which place in line, 1 being the first."""
+
+    position: Place
+
+
 class RoomBody(NamedBody, frozen=True, kw_only=True):
     """Settings, under `settings` or flat beside it; what stands under `settings` wins."""
 
@@ -150,6 +203,13 @@ class LedgerQuery(MeBody, frozen=True, kw_only=True):
 
     before: LineId | None = None
     limit: Limit = 50
+
+
+class HandsQuery(MeBody, frozen=True, kw_only=True):
+    """`before`: only hands with a lower number."""
+
+    before: HandNumber | None = None
+    limit: HandsLimit = 20
 
 
 class AuditQuery(Body, frozen=True, kw_only=True):
@@ -192,12 +252,13 @@ def read_body(data: bytes, kind: type[B]) -> B:
 
 
 def read_query(values: Mapping[str, str], kind: type[B]) -> B:
-    """Convert a query, whose values are all text.
+    """Convert a query, whose values are all text; one that is left empty counts as left out.
 
     Raises:
         Refused: `bad_request`, with the field.
     """
-    return _converted(dict(values), kind, strict=False)
+    given = {name: value for name, value in values.items() if value}
+    return _converted(given, kind, strict=False)
 
 
 def _converted(plain: dict[str, Any], kind: type[B], *, strict: bool) -> B:

@@ -2,11 +2,12 @@
 document are both made from these, so they cannot drift.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from quart import Response
 
 from persistence.errors import Unavailable
@@ -14,7 +15,7 @@ from protocol.commands import AnyRoomCommand, CommandKey, CreateRoom, ListRooms
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.principal import Principal
 from protocol.replies import Ok
-from protocol.values import RoomKey, UserKey
+from protocol.values import EntryKey, RoomKey, UserKey
 from server.http.bodies import Body, NoBody, UserRef, camel
 from server.http.facade import Club
 from server.metrics import Metrics
@@ -30,8 +31,13 @@ _PATH_KINDS: Mapping[str, Any] = {
     "room_id": RoomKey,
     "game_id": RoomKey,
     "user_id": UserKey,
+    "number": Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\Z")],
+    "table_id": RoomKey,
+    "entry_id": EntryKey,
+    "id": EntryKey,
 }
 """Bounds of each parameter that paths have; what msgspec takes for a type."""
+_PARAMETER = re.compile(r"{(\w+)}")
 
 
 class Edge(Struct, frozen=True, kw_only=True):
@@ -76,10 +82,12 @@ class Call(NamedTuple):
         """The room of the path."""
         return self.path["room_id"]
 
-    async def run(self, command: AnyRoomCommand | CreateRoom | ListRooms) -> Ok:
+    async def run(
+        self, command: AnyRoomCommand | CreateRoom | ListRooms, *, source: str = SOURCE
+    ) -> Ok:
         """Run a command as the asker, at most once where the request has an idempotency key."""
         command.command_id = self.command_id
-        return await self.club.run(self.principal, command, source=SOURCE)
+        return await self.club.run(self.principal, command, source=source)
 
 
 Handler = Callable[[Call, Any], Awaitable[object]]
@@ -120,7 +128,7 @@ class Route(NamedTuple):
     @property
     def parameters(self) -> list[str]:
         """The path's parameters, in snake_case."""
-        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+        return _PARAMETER.findall(self.path)
 
     @property
     def has_body(self) -> bool:

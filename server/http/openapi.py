@@ -20,6 +20,8 @@ from server.http.problems import PROBLEM_TYPE, STATUS, Problem
 JSON = "application/json"
 
 _REF = "#/components/schemas/"
+_ID = {"type": "string", "minLength": 1, "maxLength": 64}
+_NUMBER = {"type": "integer", "minimum": 1}
 _CAMEL = "Http"
 """Prefix of the camelCase form of a type that the WebSocket sends in snake_case."""
 
@@ -82,7 +84,7 @@ def _path_parameters(route: Route) -> list[Document]:
             "name": camel(name),
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+            "schema": _NUMBER if name == "number" else _ID,
         }
         for name in route.parameters
     ]

@@ -13,10 +13,18 @@ from persistence.seen import SeenAt
 from persistence.units import Advance, CommitUnit
 from protocol import commands
 from tests.integration.test_journal import EMPTY, nothing
-from tests.support.live_rooms import AS_JOURNAL, NODE, Club, ask, open_club, running
+from tests.support.live_rooms import (
+    AS_JOURNAL,
+    NODE,
+    Club,
+    ask,
+    open_club,
+    running,
+    until_waiting_for_a_lock,
+)
 from tests.support.rooms import START
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
 ROOM = "room-1"
 OTHER = "node-b"
@@ -123,7 +131,7 @@ async def test_a_claim_waits_for_a_commit_under_way_and_sees_it(club: Club) -> N
         async with club.pool.transaction() as conn:
             await conn.execute("UPDATE game_states SET seq = seq + 1, unit_id = 77")
             nursery.start_soon(claim)
-            await until_waiting_for_a_lock(club)
+            await until_waiting_for_a_lock(club.pool)
             assert not claims
     assert claims[0].unit_id == 77
     assert claims[0].seq == (await loaded(club.pool)).seq
@@ -136,7 +144,7 @@ async def test_a_claim_and_a_commit_never_wait_for_each_other(club: Club) -> Non
         async with club.pool.transaction() as conn:
             await conn.execute("UPDATE game_states SET unit_id = 78")
             nursery.start_soon(nodes.claim, club.pool, OTHER, [ROOM])
-            await until_waiting_for_a_lock(club)
+            await until_waiting_for_a_lock(club.pool)
             await conn.execute("SET lock_timeout = '500ms'; UPDATE rooms SET closing = NULL")
     assert await club.one("SELECT owner_node FROM rooms") == OTHER
 
@@ -237,18 +245,8 @@ async def test_a_flush_and_a_commit_never_wait_for_each_other(club: Club) -> Non
             await conn.execute("UPDATE game_states SET unit_id = 1 WHERE room_id IN ('t1', 't2')")
             await conn.execute("UPDATE room_seats SET chips = 2 WHERE room_id = 't2'")
             nursery.start_soon(seen.flush, club.pool, rows, 1)
-            await until_waiting_for_a_lock(club)
+            await until_waiting_for_a_lock(club.pool)
             await conn.execute("SET lock_timeout = '500ms'")
             await conn.execute("UPDATE room_seats SET chips = 2 WHERE room_id = 't1'")
     query = "SELECT count(*) FROM room_seats WHERE chips = 2 AND last_seen_at = from_ms(%s)"
     assert await club.one(query, later) == 2
-
-
-async def until_waiting_for_a_lock(club: Club) -> None:
-    """Return once some session waits for a lock."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    async with club.pool.connection() as conn:
-        while True:
-            if (await (await conn.execute(waiting)).fetchone()) != (0,):
-                return
-            await trio.sleep(0.005)

@@ -13,9 +13,17 @@ from protocol.commands import AnyRoomCommand, CreateRoom, ListRooms
 from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from protocol.schema import reply_of
-from protocol.values import ClubRole, RoomRole, RoomSettings
-from protocol.views import LobbyRoom, MeView, RoomSnapshot, RoomView, SpectatorView
+from protocol.values import ClubRole, RoomRole, RoomSettings, Winner
+from protocol.views import (
+    LobbyRoom,
+    MeView,
+    RoomSnapshot,
+    RoomView,
+    SpectatorView,
+    WaitlistEntry,
+)
 from server.answers import Me, Membership, QuarantinedRoom
+from server.archive import File, HandLine, PlayerOfHand
 from server.auth.tokens import AccessTokens, mint
 from server.http.app import HttpApp, create_app
 from server.metrics import Metrics
@@ -39,6 +47,27 @@ LOBBY_ROOM = LobbyRoom(
         for name in LobbyRoom.__struct_fields__
         if name not in ("seats_taken", "spectators")
     },
+)
+
+
+ENTRY = WaitlistEntry(
+    id="e1",
+    table_id="r1",
+    player_id="amy",
+    player_name="Amy",
+    has_client=True,
+    seat_number=None,
+    position=1,
+    game_type=None,
+    min_buy_in=None,
+    max_buy_in=None,
+    status="waiting",
+    source="player_portal",
+    seat_index=None,
+    called_at=None,
+    expires_at=None,
+    created_at=1,
+    updated_at=1,
 )
 
 
@@ -75,6 +104,16 @@ class FakeClub:
             return replies.StackChanged(seq=7, chips=500)
         if kind is replies.RoomReply:
             return replies.RoomReply(seq=7, room=ROOM)
+        if kind is replies.WaitlistJoined:
+            return replies.WaitlistJoined(seq=7, entry=ENTRY, already_waiting=False)
+        if kind is replies.WaitlistAccepted:
+            return replies.WaitlistAccepted(
+                seq=7, role="player", rejoin_token="again", seat_index=3, chips=500, entry=ENTRY
+            )
+        if kind is replies.WaitlistSeated:
+            return replies.WaitlistSeated(seq=7, entry=ENTRY, seat_index=3, chips=500)
+        if kind is replies.EntryReply:
+            return replies.EntryReply(seq=7, entry=ENTRY)
         return replies.Changed(seq=7)
 
     async def hydrate(
@@ -161,6 +200,32 @@ class FakeClub:
         self._ask("credit_wallet", user_id, amount, reason, command_id)
         return 10_000 + amount
 
+    async def hands(
+        self, principal: Principal, room_id: str, before: int | None, limit: int
+    ) -> Sequence[HandLine]:
+        self._ask("hands", room_id, before, limit)
+        line = HandLine(
+            number=9,
+            id="h9",
+            variant="nlhe",
+            started_at=1,
+            ended_at=2,
+            players=[PlayerOfHand(seat_index=3, user_id="amy", display_name="Amy")],
+            board=["Ah", "Kd", "2c"],
+            boards=[["Ah", "Kd", "2c"]],
+            pot=300,
+            winners=[Winner(3, "amy", 290, "two pair")],
+        )
+        return [line]
+
+    async def hand_history(self, principal: Principal, room_id: str, number: int) -> File:
+        self._ask("hand_history", room_id, number)
+        return File(f"ABC234-{number}.phh", "variant = 'NT'\n")
+
+    async def room_books(self, principal: Principal, room_id: str) -> File:
+        self._ask("room_books", room_id)
+        return File("ABC234-ledger.csv", "net\r\n")
+
     async def audit_log(self, principal: Principal, filters: AuditFilters) -> Sequence[AuditLine]:
         self._ask("audit_log", filters)
         line = AuditLine(
@@ -182,6 +247,18 @@ class FakeClub:
 
     async def lift_room(self, principal: Principal, room_id: str) -> None:
         self._ask("lift_room", room_id)
+
+    @property
+    def waitlists(self) -> FakeClub:
+        return self
+
+    async def of_table(self, principal: Principal, table_id: str) -> Sequence[WaitlistEntry]:
+        self._ask("of_table", table_id)
+        return [ENTRY]
+
+    async def of_player(self, principal: Principal, player_id: str) -> Sequence[WaitlistEntry]:
+        self._ask("of_player", player_id)
+        return [ENTRY]
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         return self.is_ready, {"database": "there", "rigged_decks": False}

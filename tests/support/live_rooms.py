@@ -25,6 +25,7 @@ from protocol.events import Event
 from protocol.replies import Ok
 from protocol.values import ClubRole
 from tests.support.hands import shuffled_deck
+from tests.support.patience import PATIENCE_S
 from tests.support.rooms import HOST, START, make_room, principal
 
 NODE = "node-a"
@@ -72,6 +73,7 @@ class Club:
             mailbox_capacity=1_000,
             hand_interval_ms=3_000,
             reject_cooldown_ms=60_000,
+            seat_offer_ms=60_000,
             max_members=100,
             token_life_ms=300_000,
             old_token_life_ms=10_000,
@@ -122,7 +124,7 @@ class Club:
 
 @asynccontextmanager
 async def open_club(
-    url: str, *, node_id: str = NODE, timeout_s: float = 2.0
+    url: str, *, node_id: str = NODE, timeout_s: float = PATIENCE_S
 ) -> AsyncIterator[Club]:
     """Register a node and run its journal for the block."""
 
@@ -202,6 +204,17 @@ async def attach(actor: RoomActor, user_id: str, socket: Socket) -> Subscription
     actor.mailbox.put_nowait(Attach(principal(user_id), socket, answered.put))
     subscription: Subscription = await answered.get()
     return subscription
+
+
+async def until_waiting_for_a_lock(pool: Pool) -> None:
+    """Return once some session on the pool's database waits for a lock."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with pool.connection() as conn:
+        while await (await conn.execute(query)).fetchone() == (0,):  # noqa: ASYNC110
+            await trio.sleep(0.005)
 
 
 def live_state(actor: RoomActor) -> RoomState:

@@ -17,6 +17,7 @@ from game.room_settings import changed_settings
 from game.state import Member, RoomState
 from game.table import table_state
 from game.views import room_view
+from game.waitlist.telling import shown_places
 from persistence.snapshot import StoredRoom, snapshot_for
 from protocol import commands
 from protocol.audience import Audience, Told
@@ -115,6 +116,7 @@ class PlayedRoom:
                 if m.status == "pending"
             ],
             "recent_actions": self._recent[-20:],
+            "waitlist": shown_places(state),
         }
         read = msgspec.convert(msgspec.to_builtins(stored), StoredRoom)
         return snapshot_for(read, principal, wanted=None, rejoin_token=None, now=self.now)
@@ -127,6 +129,7 @@ class PlayedRoom:
             now=self.now,
             hand_interval_ms=3_000,
             reject_cooldown_ms=60_000,
+            seat_offer_ms=60_000,
             max_members=100,
             rigging_enabled=False,
             deck=tuple(deck),
@@ -159,8 +162,8 @@ class PlayedRoom:
 
 def seated_room(rng: random.Random, players: int = 3, **settings: object) -> PlayedRoom:
     """Seat the first few users in a room with a seat for each."""
-    patch = SettingsPatch(requires_approval=False, max_seats=len(USERS), **settings)  # type: ignore[arg-type]
-    room = PlayedRoom(rng, patch)
+    settings = {"requires_approval": False, "max_seats": len(USERS), **settings}
+    room = PlayedRoom(rng, msgspec.convert(settings, SettingsPatch))
     for index, who in enumerate(USERS[:players]):
         if who is not HOST:
             room.do(who, commands.Join())

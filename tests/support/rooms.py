@@ -26,6 +26,7 @@ from protocol.ids import UserId
 from protocol.principal import Principal
 from protocol.replies import Ok
 from protocol.values import ClubRole, RoomSettings
+from tests.support.books import WaitlistBooks
 from tests.support.hands import DECK, public_state, shuffled_deck
 
 HOST = "host"
@@ -35,6 +36,7 @@ START = 1_763_632_800_123
 """When rooms begin, UTC in ms; an odd millisecond, so that rounding would show."""
 HAND_INTERVAL_MS = 3_000
 COOLDOWN_MS = 60_000
+SEAT_OFFER_MS = 60_000
 
 
 def principal(user_id: str, role: ClubRole | None = None) -> Principal:
@@ -64,16 +66,18 @@ def make_context(
     rigging: bool = False,
     max_members: int = 100,
     hand_interval_ms: int = HAND_INTERVAL_MS,
+    source: str = "websocket",
 ) -> Context:
     """What deciding may know, with a whole deck (that of seed 1 unless given)."""
     return Context(
         now=now,
         hand_interval_ms=hand_interval_ms,
         reject_cooldown_ms=COOLDOWN_MS,
+        seat_offer_ms=SEAT_OFFER_MS,
         max_members=max_members,
         rigging_enabled=rigging,
         deck=shuffled_deck(1) if deck is None else deck,
-        source="websocket",
+        source=source,
     )
 
 
@@ -108,12 +112,14 @@ class Table:
         self.now = START
         self.rigging = False
         self.max_members = 100
+        self.source = "websocket"
         self.told: list[Told] = []
         self.wrote: list[Change] = []
         self.last = Decision(self.state)
         self.wallets: Counter[str] = Counter()
         self.accounts: Counter[str] = Counter()
         self.stacks: Counter[str] = Counter()
+        self.waitlist = WaitlistBooks()
         self._transfers: set[str] = set()
         self._decks = 0
 
@@ -131,6 +137,7 @@ class Table:
             assert out.empty, "a refusal left something to write"
             assert not out.grants
             assert not out.personal
+            assert not out.for_staff
             raise
         self._settle(out, hand)
         return reply
@@ -213,6 +220,7 @@ class Table:
             deck=shuffled_deck(self._decks, (state.next_settings or state.settings).variant),
             rigging=self.rigging,
             max_members=self.max_members,
+            source=self.source,
         )
 
     def _settle(self, out: Decision, hand: Hand | None) -> None:
@@ -222,6 +230,7 @@ class Table:
         assert public == list(range(first_seq + 1, self.state.seq + 1)), "seq is +1 an event"
         assert [row.seq for row in self.rows(EventTold)] == public
         self._keep_books()
+        self.waitlist.keep(self.state, out)
         hidden = {card for one in (hand, self.state.hand) if one for card in hidden_cards(one)}
         for event in self.events():
             shown = hidden.intersection(_strings(msgspec.to_builtins(event)))

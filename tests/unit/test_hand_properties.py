@@ -92,7 +92,7 @@ def check_chips(hand: Hand) -> None:
 
 
 @given(setups(), seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_chips_are_conserved_after_every_action(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -112,7 +112,7 @@ def test_chips_are_conserved_after_every_action(setup: HandSetup, seed: int) -> 
 
 
 @given(setups(), seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_pots_are_shared_out_exactly(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     distributed = events[-1]
@@ -136,7 +136,7 @@ def test_pots_are_shared_out_exactly(setup: HandSetup, seed: int) -> None:
 
 
 @given(setups(), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_replay_is_the_hand_again_after_every_action(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -151,7 +151,7 @@ def test_replay_is_the_hand_again_after_every_action(setup: HandSetup, seed: int
 
 
 @given(setups(), seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_events_come_in_the_order_of_the_contract(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     dealt = [event for event in events if isinstance(event, StreetAdvanced)]
@@ -174,7 +174,7 @@ def test_events_come_in_the_order_of_the_contract(setup: HandSetup, seed: int) -
 
 
 @given(setups(), seeds)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_refused_actions_change_nothing(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -183,7 +183,7 @@ def test_refused_actions_change_nothing(setup: HandSetup, seed: int) -> None:
         allowed = {"FOLD"}
         allowed |= {"CHECK"} if legal.can_check else {"CALL"}
         if legal.min_raise_to is not None:
-            allowed.add("RAISE" if hand.current_bet else "BET")
+            allowed |= {"RAISE"} if hand.current_bet else {"BET", "RAISE"}
         if takes_all_in(hand) is not False:
             allowed.add("ALL_IN")
         before = public_state(hand)
@@ -225,7 +225,7 @@ def words(value: object) -> set[str]:
 
 
 @given(setups(), seeds)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -252,7 +252,7 @@ def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int
 
 
 @given(setups(), seeds)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_hidden_cards_leave_no_trace_in_public_events(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     folded = {taken.seat_index for taken in hand.actions if taken.action == "FOLD"}
@@ -387,11 +387,13 @@ def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @given(data=st.data(), seed=seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_stacks_come_out_as_pokerkit_has_them(variant: str, data: st.DataObject, seed: int) -> None:
-    # With four players PokerKit splits a pot in which nobody has a low.
+    # With four players, or more boards, PokerKit splits a pot in which nobody has a low.
     most = 3 if variant == "plo8" else 10
     setup = data.draw(setups(raked=False, variants=[variant], max_players=most))
+    if variant == "plo8":
+        setup = msgspec.structs.replace(setup, run_it_times=1)
     hand, _ = play(setup, random.Random(seed), free_folds=False)
     state = plain_pokerkit(setup, hand)
     stacks = hand.chips()

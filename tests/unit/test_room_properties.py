@@ -202,5 +202,5 @@ class Room(RuleBasedStateMachine):
             assert all(seat.leaving is None for seat in state.seats.values())
 
 
-Room.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+Room.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
 TestRoom = Room.TestCase
