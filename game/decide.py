@@ -127,7 +127,7 @@ def decide_internal(
 
 
 def tick(state: RoomState, ctx: Context, out: Decision) -> None:
-    """Do what is due by now: end offers of seats, a turn or a vote, start the next hand."""
+    """Do what is due by now: the ends of offers, of the turn's clock or a vote, the next hand."""
     waitlist.expire(state, ctx, out)
     due = _play_deadline(state)
     if due is None or ctx.now < due:

@@ -63,7 +63,7 @@ _RUNNING = "SELECT 1 FROM hands WHERE room_id = %s AND number = %s AND ended_at 
 class FinishedHand(Struct, frozen=True, kw_only=True):
     """A finished hand whole, its secrets included; `code` is its room's join code.
 
-    `runouts` is how often the board was run out, None unless that was a choice.
+    `runouts` is how often the board was run out, None where that was no choice.
     """
 
     code: str
