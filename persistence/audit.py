@@ -32,7 +32,8 @@ REPLAYS = "replays"
 
 _COMMENT = "-- "
 _RESULTS = """
-SELECT h.board, h.rake, p.seat_index, p.user_id, p.hole_cards, p.final_stack, p.shown
+SELECT h.board, h.other_boards, h.rake, p.seat_index, p.user_id, p.hole_cards, p.final_stack,
+       p.shown
 FROM hands h JOIN players p ON p.hand_id = h.id
 WHERE h.id = %s
 ORDER BY p.position
@@ -159,6 +160,7 @@ def _differences(hand: Hand, players: list[dict[str, Any]]) -> list[str]:
         seat, user = row["seat_index"], row["user_id"]
         pairs = {
             "the board": (row["board"], hand.board),
+            "the other boards": (row["other_boards"], ["".join(b) for b in hand.boards[1:]]),
             "the rake": (row["rake"], hand.rake),
             f"the hole cards of {user}": (row["hole_cards"], hand.hole_cards(seat)),
             f"the final stack of {user}": (row["final_stack"], chips[seat]),

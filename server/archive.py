@@ -38,7 +38,10 @@ class PlayerOfHand(Struct, frozen=True, kw_only=True):
 
 
 class HandLine(Struct, frozen=True, kw_only=True):
-    """A finished hand in short. Times are UTC in ms; `pot` is all that was contested, with rake."""
+    """A finished hand in short. Times are UTC in ms; `pot` is all that was contested, with rake.
+
+    `boards` holds `board` first, and others where it was run out more than once.
+    """
 
     number: int
     id: str
@@ -47,6 +50,7 @@ class HandLine(Struct, frozen=True, kw_only=True):
     ended_at: int
     players: list[PlayerOfHand]
     board: list[str]
+    boards: list[list[str]]
     pot: int
     winners: list[Winner]
 
@@ -139,6 +143,7 @@ def _line(stored: FinishedHand) -> HandLine:
             for seat in stored.setup.seats
         ],
         board=hand.board,
+        boards=hand.boards,
         pot=hand.rake + sum(winner.amount for winner in winners),
         winners=winners,
     )

@@ -8,9 +8,7 @@ PokerKit 0.7.7 in cash-game mode decides everything but this:
   called belongs to the pot, which is raked and told as such, and only the rest is uncalled.
 - A side pot whose every contender has folded, the last of them for nothing, has no owner there
   (it crashes or burns the chips); here it belongs to the last one who had a claim on it.
-- Where high and low split the pot, a low among the contenders of one pot divides every pot there,
-  and the low half of a pot without a low is shared by all its contenders; here the high hand takes
-  the whole of a pot in which nobody has a low.
+- Where high and low split the pot, it divides a pot in which nobody has a low (see `hi_lo_state`).
 
 Who is all-in is asked how often to run the board out: the state waits for `run_out`.
 """
@@ -27,11 +25,12 @@ from pokerkit import (
     Folding,
     Hand,
     Mode,
-    Operation,
     Pot,
     State,
 )
 from pokerkit.games import Poker
+
+from game.poker.hi_lo_state import HiLoState
 
 AUTOMATIONS = (
     Automation.ANTE_POSTING,
@@ -44,11 +43,8 @@ AUTOMATIONS = (
 )
 """Everything but decisions, dealing, and how often the board is run out."""
 
-SubPot = tuple[int, int, int | None, int | None]
-"""A part of a pot: its amount, and the indices of pot, board and hand type."""
 
-
-class CashState(State):
+class CashState(HiLoState):
     """One cash-game hand; stops for decisions and for cards, and for nothing else.
 
     Args:
@@ -209,30 +205,6 @@ class CashState(State):
                 self.stacks[owner] += pot.unraked_amount
                 self.abandoned = pot, owner
         super()._begin_chips_pushing()
-
-    def _update_chips_pushing(self, operation: Operation | None = None) -> None:
-        if operation is None:
-            self._sub_pots = self._claimed_sub_pots()
-        super()._update_chips_pushing(operation)
-
-    def _claimed_sub_pots(self) -> list[SubPot]:
-        """List what is to be pushed, each part of a pot that nobody can claim added to the first.
-
-        The first part of a pot is its high half, which a contender always has a hand for.
-        """
-        parts: list[SubPot] = []
-        for amount, pot, board, kind in self._sub_pots:
-            if board is None or kind is None or self._has_claimant(pot, board, kind):
-                parts.append((amount, pot, board, kind))
-            else:
-                high, _, high_board, high_kind = parts.pop()
-                parts.append((high + amount, pot, high_board, high_kind))
-        return parts
-
-    def _has_claimant(self, pot_index: int, board_index: int, hand_type_index: int) -> bool:
-        assert self._pots is not None
-        hands = tuple(self.get_up_hands(board_index, hand_type_index))
-        return any(hands[i] is not None for i in self._pots[pot_index].player_indices)
 
     def _return_uncalled(self, winner: int) -> None:
         bets = [-payoff - self.dead_ante(i) for i, payoff in enumerate(self.payoffs)]

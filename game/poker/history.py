@@ -33,10 +33,12 @@ from pokerkit import (
     Rank,
     State,
     Suit,
+    ValuesLike,
 )
 from pokerkit.games import Poker
 
 from game.poker.hand import Hand
+from game.poker.hi_lo_state import HiLoState
 from game.poker.variants import from_the_flop
 
 CODES: Mapping[str, str] = MappingProxyType(
@@ -59,6 +61,24 @@ _CONTROLS = dict.fromkeys((*range(32), 127), " ")
 
 class _PotLimitOmahaHighLow(PotLimitOmahaHoldem):
     hand_types = (OmahaHoldemHand, OmahaEightOrBetterLowHand)  # type: ignore[assignment]
+
+    def __call__(self, raw_starting_stacks: ValuesLike, player_count: int) -> State:
+        return HiLoState(
+            self.automations,
+            self.deck,
+            self.hand_types,
+            self.streets,
+            self.betting_structure,
+            self.ante_trimming_status,
+            self.raw_antes,
+            self.raw_blinds_or_straddles,
+            self.bring_in,
+            raw_starting_stacks,
+            player_count,
+            mode=self.mode,
+            divmod=self.divmod,
+            rake=self.rake,
+        )
 
 
 class History(HandHistory):

@@ -218,6 +218,7 @@ class FakeClub:
             ended_at=2,
             players=[PlayerOfHand(seat_index=3, user_id="amy", display_name="Amy")],
             board=["Ah", "Kd", "2c"],
+            boards=[["Ah", "Kd", "2c"]],
             pot=300,
             winners=[Winner(3, "amy", 290, "two pair")],
         )

@@ -389,9 +389,11 @@ def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
 @given(data=st.data(), seed=seeds)
 @settings(max_examples=40)
 def test_stacks_come_out_as_pokerkit_has_them(variant: str, data: st.DataObject, seed: int) -> None:
-    # With four players PokerKit splits a pot in which nobody has a low.
+    # With four players, or more boards, PokerKit splits a pot in which nobody has a low.
     most = 3 if variant == "plo8" else 10
     setup = data.draw(setups(raked=False, variants=[variant], max_players=most))
+    if variant == "plo8":
+        setup = msgspec.structs.replace(setup, run_it_times=1)
     hand, _ = play(setup, random.Random(seed), free_folds=False)
     state = plain_pokerkit(setup, hand)
     stacks = hand.chips()

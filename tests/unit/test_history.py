@@ -261,6 +261,19 @@ def test_a_pot_that_nobody_left_could_win_is_told_as_such() -> None:
     assert missing == [chips if i + 1 == number else 0 for i in range(4)]
 
 
+def test_a_bomb_pot_begins_on_the_flop_and_any_reader_checks_everybody_through_to_it() -> None:
+    hand = acted(three_handed(ante=50, bomb_pot=True), *[("CHECK", None)] * 9)
+    text = text_for(hand)
+    history = History.loads(text)
+    assert history.user_defined_fields["_bomb_pot"] is True
+    assert history.blinds_or_straddles == [0, 0, 0]
+    assert next(a for a in history.actions if not a.startswith("d dh")) == "d db Qh5s9d"
+    expected = [hand.chips()[seat.seat_index] for seat in hand.players]
+    assert replayed(text) == expected
+    *_, final = HandHistory.loads(text)
+    assert (final.status, list(final.stacks)) == (False, expected)
+
+
 def test_every_variant_has_a_code() -> None:
     assert VARIANTS.keys() <= CODES.keys()
     assert {rules.game for rules in VARIANTS.values()} <= History.variants.keys()

@@ -27,6 +27,7 @@ async def test_hands_are_listed_by_pages(caller: Caller) -> None:
                 "endedAt": 2,
                 "players": [{"seatIndex": 3, "userId": "amy", "displayName": "Amy"}],
                 "board": ["Ah", "Kd", "2c"],
+                "boards": [["Ah", "Kd", "2c"]],
                 "pot": 300,
                 "winners": [{"seatIndex": 3, "userId": "amy", "amount": 290, "rank": "two pair"}],
             }

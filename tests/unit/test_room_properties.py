@@ -215,5 +215,5 @@ class Room(RuleBasedStateMachine):
             assert role_of(state, user_id) == "guest" or (seat and seat.leaving == "kick")
 
 
-Room.TestCase.settings = settings(max_examples=40, stateful_step_count=60)
+Room.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
 TestRoom = Room.TestCase
