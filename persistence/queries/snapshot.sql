@@ -25,6 +25,10 @@ SELECT jsonb_build_object(
                     'user_id', m.user_id, 'display_name', m.display_name,
                     'requested_at', to_ms(m.requested_at)) ORDER BY m.requested_at), '[]')
                 FROM room_players m WHERE m.room_id = r.id AND m.status = 'pending'),
+    'bans', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                 'user_id', b.user_id, 'reason', b.reason, 'banned_by', b.banned_by,
+                 'banned_at', to_ms(b.banned_at)) ORDER BY b.banned_at, b.user_id), '[]')
+             FROM room_bans b WHERE b.room_id = r.id),
     'recent_actions', (SELECT coalesce(jsonb_agg(jsonb_build_object(
                            'hand_id', a.hand_id, 'seq', a.seq, 'seat_index', a.seat_index,
                            'user_id', a.user_id, 'action', a.action, 'amount', a.amount,
