@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from game import hosting, membership, play, presence, seating
+from game import hosting, membership, play, presence, seating, waitlist
 from game.decision import Context, Decision
 from game.presence import Gone, Seen, TakenOver, Tick, Unseen
 from game.roles import require_open
@@ -26,6 +26,16 @@ def decide(
         Refused: the command is not to be; neither `state` nor `out` has changed.
     """
     require_open(state)
+    reply = _decided(state, command, principal, ctx, out)
+    waitlist.settle(state, ctx, out)
+    if isinstance(reply, Changed):
+        reply.seq = state.seq
+    return reply
+
+
+def _decided(
+    state: RoomState, command: AnyRoomCommand, principal: Principal, ctx: Context, out: Decision
+) -> Ok:
     match command:
         case commands.Action():
             play.act(state, command, principal, ctx, out)
@@ -91,11 +101,13 @@ def decide_internal(
             presence.taken_over(state, ctx, out)
         case _:
             assert_never(command)
+    waitlist.settle(state, ctx, out)
 
 
 def tick(state: RoomState, ctx: Context, out: Decision) -> None:
-    """Do what is due by now: the turn's clock, or the next hand."""
-    due = next_deadline(state)
+    """Do what is due by now: end offers of seats, run the turn's clock, start the next hand."""
+    waitlist.expire(state, ctx, out)
+    due = _play_deadline(state)
     if due is None or ctx.now < due:
         return
     if state.clock is not None:
@@ -110,11 +122,16 @@ def next_deadline(state: RoomState) -> int | None:
     """Return when the room next has to do something by itself (UTC, ms), if ever."""
     if state.closed:
         return None
-    if state.clock is not None:
-        return play.turn_expires_at(state)
-    return state.game.next_hand_at if state.game is not None else None
+    due, offer_ends = _play_deadline(state), waitlist.next_expiry(state)
+    return offer_ends if due is None else due if offer_ends is None else min(due, offer_ends)
 
 
 def starts_hands(command: object) -> bool:
     """Whether a command may start a hand, and so needs a shuffled deck."""
     return isinstance(command, Tick | commands.Start)
+
+
+def _play_deadline(state: RoomState) -> int | None:
+    if state.clock is not None:
+        return play.turn_expires_at(state)
+    return state.game.next_hand_at if state.game is not None else None

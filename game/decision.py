@@ -20,12 +20,15 @@ from game.changes import (
     SpectatorGone,
     WalletMove,
 )
-from game.state import RoomState
+from game.state import RoomState, Waiting
 from protocol.audience import Audience, Told
 from protocol.events import EVENT_NAMES, Event, PublicEvent
-from protocol.ids import RoomId, UserId, player_channel, room_channel
+from protocol.ids import STAFF_PORTAL, RoomId, UserId, player_channel, room_channel
 from protocol.principal import Principal
 from protocol.values import RoomRole
+
+SERVER = "server"
+"""Who does, in the audit log, what nobody asked for just then."""
 
 
 class TokenGrant(NamedTuple):
@@ -40,12 +43,14 @@ class Context(msgspec.Struct, frozen=True):
     """What deciding may know beyond the room: the time, a shuffled deck, where it came from.
 
     `now` is UTC in milliseconds. `deck` is a whole shuffled deck of the room's variant, there for
-    commands that may start a hand. `source` names the way in (``websocket``, ``http``, ``server``).
+    commands that may start a hand. `source` names the way in (``websocket``, ``http``, ``server``,
+    and for the waitlist ``player_portal`` or ``staff_portal``).
     """
 
     now: int
     hand_interval_ms: int
     reject_cooldown_ms: int
+    seat_offer_ms: int
     max_members: int
     rigging_enabled: bool
     deck: tuple[str, ...] | None = None
@@ -53,7 +58,11 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Decision:
-    """The growing outcome of one or more commands on one room."""
+    """The growing outcome of one or more commands on one room.
+
+    `places_told` is the place in line that each entry of the waitlist was last told; what is not in
+    it is told anew.
+    """
 
     def __init__(self, state: RoomState) -> None:
         self.state = state
@@ -61,6 +70,7 @@ class Decision:
         self.told: list[Told] = []
         self.grants: list[TokenGrant] = []
         self.personal: list[tuple[str, Event]] = []
+        self.for_staff: list[Event] = []
         self.changes: list[Change] = []
         self.touched_members: set[str] = set()
         self.room_touched = False
@@ -70,6 +80,9 @@ class Decision:
         self._game = False
         self._hand = False
         self._transfers = 0
+        self._entries: dict[str, Waiting] = {}
+        self._places = places(state)
+        self.places_told = dict(self._places)
 
     @property
     def empty(self) -> bool:
@@ -84,6 +97,7 @@ class Decision:
             or self._spectators
             or self._game
             or self._hand
+            or self._entries
         )
 
     def emit(self, event: PublicEvent, now: int) -> None:
@@ -108,6 +122,13 @@ class Decision:
         event.seq = self.state.seq
         event.at = now
         self.personal.append((user_id, event))
+
+    def tell_staff(self, event: Event, now: int) -> None:
+        """Tell all staff of the club on their own channel."""
+        event.channel = STAFF_PORTAL
+        event.seq = self.state.seq
+        event.at = now
+        self.for_staff.append(event)
 
     def touch_room(self) -> None:
         """The room's own row changed."""
@@ -136,6 +157,10 @@ class Decision:
     def touch_hand(self) -> None:
         """The running hand changed."""
         self._hand = True
+
+    def touch_waitlist(self, entry: Waiting) -> None:
+        """An entry of the waitlist came, changed or ended; those that moved up show themselves."""
+        self._entries[entry.entry_id] = entry
 
     def write(self, change: Change) -> None:
         """Add a row that follows from no state."""
@@ -177,22 +202,22 @@ class Decision:
 
     def audit(
         self,
-        principal: Principal,
+        principal: Principal | None,
         action: str,
         ctx: Context,
         subject_id: str | None,
         **details: object,
     ) -> None:
-        """Note who did what to whom."""
+        """Note who did what to whom; None is the server itself."""
         self.changes.append(
             AuditEntry(
                 ctx.now,
-                principal.user_id,
-                principal.role,
+                SERVER if principal is None else principal.user_id,
+                SERVER if principal is None else principal.role,
                 action,
                 self.state.room_id,
                 subject_id,
-                ctx.source,
+                SERVER if principal is None else ctx.source,
                 msgspec.Raw(msgspec.json.encode(details)),
             )
         )
@@ -222,6 +247,7 @@ class Decision:
             out.append(rows.game(room_id, state.game))
         if self._hand and state.hand is not None:
             out.append(rows.hand_play(state.hand, state.clock))
+        out.extend(self._waitlist_rows())
         for told in self.told:
             if told.audience is Audience.EVERYONE:
                 event = told.event
@@ -235,6 +261,25 @@ class Decision:
                     )
                 )
         return out
+
+    def _waitlist_rows(self) -> list[Change]:
+        """Write the entries that changed or moved; ended ones first, for their players may have
+        joined again."""
+        room_id, now_at = self.state.room_id, places(self.state)
+        found: list[Change] = [
+            rows.waitlist_entry(room_id, entry, None)
+            for entry in self._entries.values()
+            if entry.entry_id not in now_at
+        ]
+        for entry, place in zip(self.state.waitlist, now_at.values(), strict=True):
+            if entry.entry_id in self._entries or self._places.get(entry.entry_id) != place:
+                found.append(rows.waitlist_entry(room_id, entry, place))
+        return found
+
+
+def places(state: RoomState) -> dict[str, int]:
+    """Return each waitlist entry's place in line, from 1, first in line first."""
+    return {entry.entry_id: place for place, entry in enumerate(state.waitlist, 1)}
 
 
 class Account(NamedTuple):

@@ -3,6 +3,7 @@
 While a seat is in a hand it is only marked; what was marked is done as the hand ends.
 """
 
+from game import waitlist
 from game.changes import SittingEnded, TokensRevoked
 from game.decision import Context, Decision, stack, wallet
 from game.state import Leaving, RoomState, Seat, Spectator
@@ -45,7 +46,9 @@ def settle_departures(state: RoomState, ctx: Context, out: Decision) -> None:
 
 
 def close(state: RoomState, ctx: Context, out: Decision) -> None:
-    """Close the room: stacks go home, the game ends. No hand may be running."""
+    """Close the room: nobody waits any more, stacks go home, the game ends. No hand may be
+    running."""
+    waitlist.cancel_all(state, ctx, out)
     for seat in list(state.seats.values()):
         seat.leaving = "room"
         _get_up(state, seat, ctx, out)

@@ -97,9 +97,10 @@ def change_settings(
     if all(getattr(patch, name) is UNSET for name in patch.__struct_fields__):
         raise bad_field("settings", "Say which settings to change.")
     settings = changed_settings(state.next_settings or state.settings, patch)
-    highest = max(state.seats, default=-1)
+    held = [entry.seat_index for entry in state.waitlist if entry.seat_index is not None]
+    highest = max([*state.seats, *held], default=-1)
     if settings.max_seats <= highest:
-        raise bad_field("max_seats", f"Seat {highest} is taken.")
+        raise bad_field("max_seats", f"Seat {highest} is taken or held.")
     if state.hand is None:
         state.settings, state.next_settings = settings, None
     else:

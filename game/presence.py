@@ -6,6 +6,7 @@ has passed, or that somebody is back. Each is harmless if it no longer applies.
 
 from msgspec import Struct
 
+from game import waitlist
 from game.decision import Context, Decision
 from game.departures import drop_spectator, leave
 from game.play import fresh_clock, schedule, sit_out
@@ -83,4 +84,5 @@ def taken_over(state: RoomState, ctx: Context, out: Decision) -> None:
     if state.game is not None and state.game.next_hand_at is not None:
         state.game.next_hand_at = ctx.now + ctx.hand_interval_ms
         out.touch_game()
+    waitlist.renew_offers(state, ctx, out)
     schedule(state, ctx, out)

@@ -186,6 +186,11 @@ class RoomState(Struct):
             return "waiting"
         return self.game.status
 
+    @property
+    def seat_count(self) -> int:
+        """How many seats may be taken; the fewer while new settings wait for the next hand."""
+        return min(self.settings.max_seats, (self.next_settings or self.settings).max_seats)
+
     def seat_of(self, user_id: str) -> Seat | None:
         """Return the seat that a user has, if any."""
         for seat in self.seats.values():

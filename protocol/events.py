@@ -20,8 +20,11 @@ from protocol.values import (
     SeatStack,
     ShownHand,
     Street,
+    WaitlistChange,
+    WaitlistStatus,
     Winner,
 )
+from protocol.views import WaitlistPlace
 
 
 class Event(Struct, tag_field="type", tag=snake, kw_only=True):
@@ -264,6 +267,51 @@ class ChipsAdjusted(PublicEvent):
     delta: int
     chips: int
     reason: str
+
+
+# The waitlist
+
+
+class WaitlistUpdate(PublicEvent):
+    """The table's waitlist changed: to whom what happened, and the whole of it after that.
+
+    `position` is None for who waits no more. `timestamp` is UTC in ms. Staff get the same on their
+    own channel, from all tables.
+    """
+
+    change: WaitlistChange
+    player_id: str
+    player_name: str
+    table_id: str
+    position: int | None
+    timestamp: int
+    entries: list[WaitlistPlace]
+
+
+class WaitlistPosition(PrivateEvent):
+    """A player's place in line is another one; `ahead` is how many stand before them."""
+
+    table_id: str
+    entry_id: str
+    position: int
+    ahead: int
+
+
+class SeatOffered(PrivateEvent):
+    """A player is called: the seat is held for them until `expires_at` (UTC, ms)."""
+
+    table_id: str
+    entry_id: str
+    seat_index: int
+    expires_at: int
+
+
+class WaitlistEnded(PrivateEvent):
+    """A player waits no more; `status` says how it ended."""
+
+    table_id: str
+    entry_id: str
+    status: WaitlistStatus
 
 
 # The room

@@ -23,6 +23,10 @@ UserKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
 RoomKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=60, pattern=_TEXT)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_TEXT)]
+GameType = Annotated[str, Meta(min_length=1, max_length=60, pattern=_TEXT)]
+EntryKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
+Notes = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")]
+"""What people write into a box: lines and tabs, no other control characters."""
 
 Variant = Literal["nlhe"]
 ClubRole = Literal["player", "staff"]
@@ -38,6 +42,10 @@ WaitlistStatus = Literal[
     "waiting", "called", "seated", "declined", "expired", "no_show", "cancelled"
 ]
 WaitlistSource = Literal["player_portal", "staff_portal", "socket", "external"]
+WaitlistChange = Literal[
+    "player_joined", "player_left", "player_called", "player_seated", "player_expired", "moved"
+]
+"""What happened to a waitlist."""
 
 _Seconds = Annotated[int, Meta(ge=5, le=120)]
 _BankSeconds = Annotated[int, Meta(ge=0, le=300)]

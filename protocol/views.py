@@ -17,6 +17,8 @@ from protocol.values import (
     SeatStatus,
     Street,
     Variant,
+    WaitlistSource,
+    WaitlistStatus,
 )
 
 
@@ -138,12 +140,47 @@ class PendingRequest(Struct, frozen=True):
     requested_at: int
 
 
-class WaitlistPlace(Struct, frozen=True):
-    """One place of the table's waitlist, 1 being the first in line."""
+class WaitlistPlace(Struct, frozen=True, kw_only=True):
+    """One place of the table's waitlist, 1 being the first in line, as everybody may see it.
 
+    `seat_number` is a wish, `seat_index` the seat held until `expires_at` for who is called.
+    """
+
+    id: str
     player_id: str
     player_name: str
     position: int
+    status: WaitlistStatus
+    seat_number: int | None
+    seat_index: int | None
+    expires_at: int | None
+    created_at: int
+
+
+class WaitlistEntry(Struct, frozen=True, kw_only=True):
+    """An entry of a waitlist, whole; `position` None once it waits no more.
+
+    `notes` are for those who run the room, left out for everybody else.
+    """
+
+    id: str
+    table_id: str
+    player_id: str
+    player_name: str
+    has_client: bool
+    seat_number: int | None
+    position: int | None
+    game_type: str | None
+    min_buy_in: int | None
+    max_buy_in: int | None
+    status: WaitlistStatus
+    source: WaitlistSource
+    seat_index: int | None
+    called_at: int | None
+    expires_at: int | None
+    created_at: int
+    updated_at: int
+    notes: str | None | UnsetType = UNSET
 
 
 class RecentAction(Struct, frozen=True, kw_only=True):

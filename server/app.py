@@ -316,6 +316,7 @@ class _Server:
             mailbox_capacity=settings.mailbox_capacity,
             hand_interval_ms=_ms(settings.hand_interval_s),
             reject_cooldown_ms=_ms(settings.reject_cooldown_s),
+            seat_offer_ms=_ms(settings.seat_offer_s),
             max_members=MAX_MEMBERS,
             token_life_ms=_ms(settings.rejoin_token_ttl_s),
             old_token_life_ms=_ms(settings.rejoin_overlap_s),

@@ -43,6 +43,7 @@ def _context(command: object, batch: Batch, services: RoomServices, source: str)
         now=batch.now,
         hand_interval_ms=services.hand_interval_ms,
         reject_cooldown_ms=services.reject_cooldown_ms,
+        seat_offer_ms=services.seat_offer_ms,
         max_members=services.max_members,
         rigging_enabled=services.rigging_enabled,
         deck=services.new_deck(settings.variant) if starts_hands(command) else None,

@@ -33,6 +33,7 @@ class RoomServices(msgspec.Struct, frozen=True):
     mailbox_capacity: int
     hand_interval_ms: int
     reject_cooldown_ms: int
+    seat_offer_ms: int
     max_members: int
     token_life_ms: int
     old_token_life_ms: int

@@ -8,7 +8,7 @@ from game.roles import is_operator, may_watch, role_of
 from game.state import RoomState
 from protocol.audience import Told
 from protocol.errors import ErrorCode, Refused
-from protocol.ids import RoomId, UserId, player_channel, room_channel
+from protocol.ids import STAFF_PORTAL, RoomId, UserId, player_channel, room_channel
 from protocol.replies import Joined, RoleTaken
 
 
@@ -27,6 +27,8 @@ def publish(batch: Batch, services: RoomServices) -> None:
     hub.publish(channel, batch.out.told)
     for user_id, event in batch.out.personal:
         hub.publish(player_channel(UserId(user_id)), [Told(event, user_id)])
+    if batch.out.for_staff:
+        hub.publish(STAFF_PORTAL, [Told(event) for event in batch.out.for_staff])
     for user_id, token in batch.tokens.items():
         services.keep_token(state.room_id, user_id, token)
 

@@ -72,6 +72,7 @@ class Club:
             mailbox_capacity=1_000,
             hand_interval_ms=3_000,
             reject_cooldown_ms=60_000,
+            seat_offer_ms=60_000,
             max_members=100,
             token_life_ms=300_000,
             old_token_life_ms=10_000,

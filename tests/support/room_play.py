@@ -120,6 +120,7 @@ class PlayedRoom:
             now=self.now,
             hand_interval_ms=3_000,
             reject_cooldown_ms=60_000,
+            seat_offer_ms=60_000,
             max_members=100,
             rigging_enabled=False,
             deck=tuple(deck),

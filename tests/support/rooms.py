@@ -35,6 +35,7 @@ START = 1_763_632_800_123
 """When rooms begin, UTC in ms; an odd millisecond, so that rounding would show."""
 HAND_INTERVAL_MS = 3_000
 COOLDOWN_MS = 60_000
+SEAT_OFFER_MS = 60_000
 
 
 def principal(user_id: str, role: ClubRole | None = None) -> Principal:
@@ -70,6 +71,7 @@ def make_context(
         now=now,
         hand_interval_ms=hand_interval_ms,
         reject_cooldown_ms=COOLDOWN_MS,
+        seat_offer_ms=SEAT_OFFER_MS,
         max_members=max_members,
         rigging_enabled=rigging,
         deck=shuffled_deck(1) if deck is None else deck,
@@ -131,6 +133,7 @@ class Table:
             assert out.empty, "a refusal left something to write"
             assert not out.grants
             assert not out.personal
+            assert not out.for_staff
             raise
         self._settle(out, hand)
         return reply
