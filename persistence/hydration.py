@@ -137,13 +137,14 @@ async def load_rooms(
     for row in rooms:
         room_id = row["id"]
         try:
-            state = _room(row)
+            untold = [OutsideWrite(**write) for write in outside[room_id]]
+            state = _room(_as_last_told(row, untold))
             state.members = {m["user_id"]: Member(**m) for m in members[room_id]}
             state.seats = {s["seat_index"]: Seat(**s) for s in seats[room_id]}
             state.spectators = {s["user_id"]: Spectator(**s) for s in spectators[room_id]}
             state.bans = {b["user_id"]: Ban(**b) for b in bans[room_id]}
             state.waitlist = [Waiting(**entry) for entry in waitlists[room_id]]
-            state.untold = [OutsideWrite(**write) for write in outside[room_id]]
+            state.untold = untold
             state.game = next((Game(**g) for g in games[room_id]), None)
             if (hand := hands.get(room_id)) is not None:
                 _add_hand(state, hand, players, actions)
@@ -187,6 +188,17 @@ def _by_hand(rows: list[Record]) -> defaultdict[str, list[Record]]:
     for row in rows:
         grouped[row.pop("hand_id")].append(row)
     return grouped
+
+
+def _as_last_told(row: Record, untold: list[OutsideWrite]) -> Record:
+    """Return a room's row as its server last wrote it.
+
+    What was written to it from outside may be nonsense; the actor tries it as it would a command.
+    """
+    for write in untold:
+        if write.relation == "rooms" and write.before is not None:
+            return {**row, **{name: write.before[name] for name in (*_SETTINGS, "host_id")}}
+    return row
 
 
 def _room(row: Record) -> RoomState:

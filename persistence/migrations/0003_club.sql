@@ -248,8 +248,8 @@ BEGIN
                 USING ERRCODE = 'CR003';
         ELSIF (OLD.clock_outs, OLD.away, OLD.leaving, OLD.leaving_reason)
                 IS DISTINCT FROM (NEW.clock_outs, NEW.away, NEW.leaving, NEW.leaving_reason) THEN
-            RAISE EXCEPTION 'a seat''s comings and goings are the server''s to write; '
-                'set its status, or delete it' USING ERRCODE = 'CR003';
+            RAISE EXCEPTION 'comings and goings are the server''s to write; set the seat''s status'
+                USING ERRCODE = 'CR003';
         ELSIF length(NEW.display_name) NOT BETWEEN 1 AND 60
                 OR NEW.display_name ~ '[\x01-\x1f\x7f]' THEN
             RAISE EXCEPTION 'a name has 1 to 60 characters, none of them control characters'
@@ -297,8 +297,7 @@ BEGIN
             IS DISTINCT FROM (NEW.code, NEW.next_settings, NEW.closing, NEW.rigged_deck,
                               NEW.created_at, NEW.closed_at)
             OR NEW.owner_epoch NOT BETWEEN OLD.owner_epoch AND OLD.owner_epoch + 1 THEN
-        RAISE EXCEPTION 'code, next_settings, closing, rigged_deck, created_at, closed_at and '
-            'owner_epoch are the server''s to write; set the settings, the host or the status'
+        RAISE EXCEPTION 'only settings, host and status of a room are written from outside'
             USING ERRCODE = 'CR003';
     END IF;
     RETURN NULL;

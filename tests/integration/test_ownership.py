@@ -213,7 +213,7 @@ async def test_who_is_overdue_is_listed_by_grace(club: Club) -> None:
     await seen.flush(club.pool, [SeenAt(ROOM, "ann", START, True)], 300_000)
     assert await graces(late, late, START) == set(), "connected"
     assert await graces(late, late, START, silent=late) == {("ann", "gone")}
-    await execute(club, "UPDATE room_seats SET away = true")
+    await execute(club, AS_JOURNAL + "UPDATE room_seats SET away = true")
     assert await graces(late, START, START) == {("ann", "back")}
 
 
