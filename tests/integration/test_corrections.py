@@ -110,7 +110,7 @@ async def test_a_deleted_seat_is_told_as_freed_and_its_chips_go_home(
         assert (told["type"], told["user_id"], told["chips"]) == ("seat_freed", "ann", 1_000)
         await ask(room.actor, "ann", commands.Seat(seat_index=2, buy_in=1_000))
     assert await club.one("SELECT balance FROM wallets WHERE user_id = 'ann'") == 9_000
-    assert await club.one("SELECT sum(amount) FROM ledger_entries WHERE account = 'stack'") == 1_000
+    assert await club.one("SELECT sum(amount) FROM ledger_entries WHERE account = 'stack'") == 2_000
 
 
 async def test_a_name_has_no_event_and_shows_in_the_next_snapshot(
