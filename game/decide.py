@@ -7,6 +7,7 @@ from game.decision import Context, Decision
 from game.presence import Gone, Seen, TakenOver, Tick, Unseen
 from game.roles import require_open
 from game.state import RoomState
+from game.waitlist import by_hand, steps
 from protocol import commands
 from protocol.commands import AnyRoomCommand
 from protocol.principal import Principal
@@ -76,6 +77,24 @@ def _decided(
             return hosting.transfer_host(state, command, principal, ctx, out)
         case commands.CloseRoom():
             return hosting.close_room(state, command, principal, ctx, out)
+        case commands.WaitlistJoin():
+            return steps.join(state, command, principal, ctx, out)
+        case commands.WaitlistLeave():
+            return steps.leave(state, command, principal, ctx, out)
+        case commands.WaitlistAccept():
+            return steps.accept(state, command, principal, ctx, out)
+        case commands.WaitlistDecline():
+            return steps.decline(state, command, principal, ctx, out)
+        case commands.WaitlistCall():
+            return by_hand.call_out_of_turn(state, command, principal, ctx, out)
+        case commands.WaitlistSeat():
+            return by_hand.seat(state, command, principal, ctx, out)
+        case commands.WaitlistMove():
+            return by_hand.move(state, command, principal, ctx, out)
+        case commands.WaitlistRemove():
+            return by_hand.remove(state, command, principal, ctx, out)
+        case commands.WaitlistNoShow():
+            return by_hand.no_show(state, command, principal, ctx, out)
         case commands.RigDeck():
             return hosting.rig_deck(state, command, principal, ctx, out)
         case _:

@@ -81,7 +81,7 @@ class Decision:
         self._hand = False
         self._transfers = 0
         self._entries: dict[str, Waiting] = {}
-        self._places = places(state)
+        self._places = state.places
         self.places_told = dict(self._places)
 
     @property
@@ -265,7 +265,7 @@ class Decision:
     def _waitlist_rows(self) -> list[Change]:
         """Write the entries that changed or moved; ended ones first, for their players may have
         joined again."""
-        room_id, now_at = self.state.room_id, places(self.state)
+        room_id, now_at = self.state.room_id, self.state.places
         found: list[Change] = [
             rows.waitlist_entry(room_id, entry, None)
             for entry in self._entries.values()
@@ -275,11 +275,6 @@ class Decision:
             if entry.entry_id in self._entries or self._places.get(entry.entry_id) != place:
                 found.append(rows.waitlist_entry(room_id, entry, place))
         return found
-
-
-def places(state: RoomState) -> dict[str, int]:
-    """Return each waitlist entry's place in line, from 1, first in line first."""
-    return {entry.entry_id: place for place, entry in enumerate(state.waitlist, 1)}
 
 
 class Account(NamedTuple):

@@ -1,5 +1,6 @@
 """Coming in and going out: join, approve, reject, spectate, leave, kick."""
 
+from game import waitlist
 from game.decision import Context, Decision, TokenGrant
 from game.departures import add_spectator, drop_member, drop_spectator, leave
 from game.play import schedule, settle_turn
@@ -42,8 +43,7 @@ def join(
                 {"retry_at": ctx.now + wait_ms},
                 retry_after_s=wait_ms / 1000,
             )
-    if rejected is None and len(state.members) >= ctx.max_members:
-        raise Refused(ErrorCode.ROOM_FULL, "This room takes no more people.")
+    require_room(state, user_id, ctx)
     name = command.display_name or principal.name
     waits = state.settings.requires_approval and principal.role != "staff"
     member = Member(user_id, name, "pending", ctx.now, None, state.seq)
@@ -171,10 +171,32 @@ def kick(
         settle_turn(state, seat, ctx, out)
         schedule(state, ctx, out)
         return SeatLeft(seq=state.seq, pending=not gone, chips=chips)
+    entry = waitlist.entry_of(state, user_id)
+    if entry is not None:
+        waitlist.end(state, entry, "cancelled", ctx, out)
     drop_spectator(state, user_id, "kicked", ctx, out)
     drop_member(state, user_id, out)
     out.emit(PlayerKicked(user_id, None, 0, command.reason), ctx.now)
     return SeatLeft(seq=state.seq, pending=False, chips=0)
+
+
+def require_room(state: RoomState, user_id: str, ctx: Context) -> None:
+    """Refuse one more where the room takes no more people.
+
+    Raises:
+        Refused: `room_full`.
+    """
+    if user_id not in state.members and len(state.members) >= ctx.max_members:
+        raise Refused(ErrorCode.ROOM_FULL, "This room takes no more people.")
+
+
+def admit(state: RoomState, member: Member, ctx: Context, out: Decision) -> None:
+    """Let somebody in, and tell so."""
+    member.status = "approved"
+    member.decided_at = ctx.now
+    state.members[member.user_id] = member
+    out.touch_member(member.user_id)
+    out.emit(PlayerApproved(member.user_id, member.display_name), ctx.now)
 
 
 def _pending(state: RoomState, user_id: str) -> Member:
@@ -185,8 +207,5 @@ def _pending(state: RoomState, user_id: str) -> Member:
 
 
 def _approve(member: Member, state: RoomState, ctx: Context, out: Decision) -> None:
-    member.status = "approved"
-    member.decided_at = ctx.now
-    out.touch_member(member.user_id)
-    out.emit(PlayerApproved(member.user_id, member.display_name), ctx.now)
+    admit(state, member, ctx, out)
     out.grants.append(TokenGrant(member.user_id, "approved", None))

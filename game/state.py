@@ -191,6 +191,11 @@ class RoomState(Struct):
         """How many seats may be taken; the fewer while new settings wait for the next hand."""
         return min(self.settings.max_seats, (self.next_settings or self.settings).max_seats)
 
+    @property
+    def places(self) -> dict[str, int]:
+        """Each waitlist entry's place in line, from 1, first in line first."""
+        return {entry.entry_id: place for place, entry in enumerate(self.waitlist, 1)}
+
     def seat_of(self, user_id: str) -> Seat | None:
         """Return the seat that a user has, if any."""
         for seat in self.seats.values():

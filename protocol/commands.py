@@ -12,8 +12,12 @@ from protocol.tags import snake
 from protocol.values import (
     ActionName,
     Card,
+    Chips,
     ChipsDelta,
     DisplayName,
+    EntryKey,
+    GameType,
+    Notes,
     PositiveChips,
     Reason,
     RoomKey,
@@ -212,6 +216,75 @@ class CloseRoom(RoomCommand, kw_only=True):
     reason: Reason | None = None
 
 
+# The waitlist
+
+
+class WaitlistCommand(RoomCommand, kw_only=True):
+    """A command about a table's waitlist; `table_id` is the room under its other name."""
+
+    table_id: RoomKey | None = None
+
+
+class EntryCommand(WaitlistCommand, kw_only=True):
+    """A command about one entry; the table need not be named, the entry is of one only."""
+
+    entry_id: EntryKey
+
+
+class WaitlistJoin(WaitlistCommand, kw_only=True):
+    """Wait for a seat; host and staff add others, by id or, who has no client, by name only."""
+
+    seat_number: SeatIndex | None = None
+    game_type: GameType | None = None
+    min_buy_in: Chips | None = None
+    max_buy_in: Chips | None = None
+    notes: Notes | None = None
+    player_id: UserKey | None = None
+    player_name: DisplayName | None = None
+
+
+class WaitlistLeave(WaitlistCommand, kw_only=True):
+    """Wait no longer, at a table or by the entry; a seat that was offered is declined."""
+
+    entry_id: EntryKey | None = None
+
+
+class WaitlistAccept(EntryCommand, kw_only=True):
+    """Take the seat that was offered, with a buy-in from the wallet."""
+
+    buy_in: PositiveChips
+
+
+class WaitlistDecline(EntryCommand):
+    """Do not take the seat that was offered."""
+
+
+class WaitlistCall(EntryCommand):
+    """Call somebody out of turn, or again (host and staff)."""
+
+
+class WaitlistSeat(EntryCommand, kw_only=True):
+    """Seat somebody with a buy-in from their wallet; without one, note that they were seated by
+    hand (host and staff)."""
+
+    seat_index: SeatIndex | None = None
+    buy_in: PositiveChips | None = None
+
+
+class WaitlistMove(EntryCommand, kw_only=True):
+    """Put somebody on another place in line, 1 being the first (host and staff)."""
+
+    position: Annotated[int, Meta(ge=1)]
+
+
+class WaitlistRemove(EntryCommand):
+    """Take somebody off the waitlist (host and staff)."""
+
+
+class WaitlistNoShow(EntryCommand):
+    """Note that somebody who was called is not there (host and staff)."""
+
+
 class RigDeck(RoomCommand, kw_only=True):
     """Fix the next hand's deck, in the order in which it is dealt (only where configured)."""
 
@@ -240,6 +313,15 @@ AnyRoomCommand = (
     | AdjustChips
     | TransferHost
     | CloseRoom
+    | WaitlistJoin
+    | WaitlistLeave
+    | WaitlistAccept
+    | WaitlistDecline
+    | WaitlistCall
+    | WaitlistSeat
+    | WaitlistMove
+    | WaitlistRemove
+    | WaitlistNoShow
     | RigDeck
 )
 """What a room's actor decides."""

@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from protocol import commands
 from protocol.values import ClubRole, RoomRole
-from protocol.views import LobbyRoom, RoomSnapshot, RoomView
+from protocol.views import LobbyRoom, RoomSnapshot, RoomView, WaitlistEntry
 
 
 class Ok(Struct, tag_field="type", tag="ok", kw_only=True):
@@ -109,6 +109,31 @@ class StackChanged(Changed):
     chips: int
 
 
+class EntryReply(Changed):
+    """Answer to the waitlist's commands: the entry as it is after it."""
+
+    entry: WaitlistEntry
+
+
+class WaitlistJoined(EntryReply):
+    """Answer to `waitlist_join`; `already_waiting`: the entry was there, nothing changed."""
+
+    already_waiting: bool
+
+
+class WaitlistSeated(EntryReply):
+    """Answer to `waitlist_seat`: the seat and stack of who was seated with a buy-in."""
+
+    seat_index: int | UnsetType = UNSET
+    chips: int | UnsetType = UNSET
+
+
+class WaitlistAccepted(RoleTaken, kw_only=True):
+    """Answer to `waitlist_accept`."""
+
+    entry: WaitlistEntry
+
+
 REPLIES: dict[type[commands.Command], type[Ok] | type[Authenticated] | type[Hydrated]] = {
     commands.Authenticate: Authenticated,
     commands.Heartbeat: Seen,
@@ -136,6 +161,15 @@ REPLIES: dict[type[commands.Command], type[Ok] | type[Authenticated] | type[Hydr
     commands.AdjustChips: StackChanged,
     commands.TransferHost: Changed,
     commands.CloseRoom: SeatLeft,
+    commands.WaitlistJoin: WaitlistJoined,
+    commands.WaitlistLeave: EntryReply,
+    commands.WaitlistAccept: WaitlistAccepted,
+    commands.WaitlistDecline: EntryReply,
+    commands.WaitlistCall: EntryReply,
+    commands.WaitlistSeat: WaitlistSeated,
+    commands.WaitlistMove: EntryReply,
+    commands.WaitlistRemove: EntryReply,
+    commands.WaitlistNoShow: EntryReply,
     commands.RigDeck: Changed,
 }
 """What answers each command when it is not refused."""

@@ -1,7 +1,8 @@
 """A table's waitlist: one queue, first in line first.
 
-`queue` is the queue itself and what becomes of it by itself, `telling` what is told of it, `steps`
-what people ask for. A place in line is never stored on its own: it is derived from the order.
+`queue` is the queue and what becomes of it by itself, `telling` what is told of it; `steps` is what
+players ask of it, `by_hand` what host and staff do with it, on single `entries`. A place in line
+follows from the order, always.
 """
 
 from game.waitlist.queue import (

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, structs
 
-from game.decision import Context, Decision, places
+from game.decision import Context, Decision
 from game.state import RoomState, Waiting
 from protocol.events import SeatOffered, WaitlistEnded, WaitlistPosition, WaitlistUpdate
 from protocol.values import WaitlistChange
@@ -19,7 +19,7 @@ def tell(
     The entry may have left the queue. Its player is told on their own channel of a seat held for
     them and of the end of their waiting; where in line they stand, `settle` tells them.
     """
-    at = places(state)
+    at = state.places
     update = WaitlistUpdate(
         change,
         entry.player_id,
@@ -45,7 +45,7 @@ def tell(
 
 def tell_places(state: RoomState, ctx: Context, out: Decision) -> None:
     """Tell each player whose place in line is another than they were last told."""
-    at = places(state)
+    at = state.places
     for entry, place in zip(state.waitlist, at.values(), strict=True):
         if entry.has_client and out.places_told.get(entry.entry_id) != place:
             moved = WaitlistPosition(state.room_id, entry.entry_id, place, place - 1)
@@ -62,7 +62,7 @@ def entry_view(state: RoomState, entry: Waiting, *, notes: bool) -> WaitlistEntr
         player_name=entry.player_name,
         has_client=entry.has_client,
         seat_number=entry.seat_number,
-        position=places(state).get(entry.entry_id),
+        position=state.places.get(entry.entry_id),
         game_type=entry.game_type,
         min_buy_in=entry.min_buy_in,
         max_buy_in=entry.max_buy_in,

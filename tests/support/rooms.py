@@ -26,6 +26,7 @@ from protocol.ids import UserId
 from protocol.principal import Principal
 from protocol.replies import Ok
 from protocol.values import ClubRole, RoomSettings
+from tests.support.books import WaitlistBooks
 from tests.support.hands import DECK, public_state, shuffled_deck
 
 HOST = "host"
@@ -65,6 +66,7 @@ def make_context(
     rigging: bool = False,
     max_members: int = 100,
     hand_interval_ms: int = HAND_INTERVAL_MS,
+    source: str = "websocket",
 ) -> Context:
     """What deciding may know, with a whole deck (that of seed 1 unless given)."""
     return Context(
@@ -75,7 +77,7 @@ def make_context(
         max_members=max_members,
         rigging_enabled=rigging,
         deck=shuffled_deck(1) if deck is None else deck,
-        source="websocket",
+        source=source,
     )
 
 
@@ -110,12 +112,14 @@ class Table:
         self.now = START
         self.rigging = False
         self.max_members = 100
+        self.source = "websocket"
         self.told: list[Told] = []
         self.wrote: list[Change] = []
         self.last = Decision(self.state)
         self.wallets: Counter[str] = Counter()
         self.accounts: Counter[str] = Counter()
         self.stacks: Counter[str] = Counter()
+        self.waitlist = WaitlistBooks()
         self._transfers: set[str] = set()
         self._decks = 0
 
@@ -215,6 +219,7 @@ class Table:
             deck=shuffled_deck(self._decks),
             rigging=self.rigging,
             max_members=self.max_members,
+            source=self.source,
         )
 
     def _settle(self, out: Decision, hand: Hand | None) -> None:
@@ -224,6 +229,7 @@ class Table:
         assert public == list(range(first_seq + 1, self.state.seq + 1)), "seq is +1 an event"
         assert [row.seq for row in self.rows(EventTold)] == public
         self._keep_books()
+        self.waitlist.keep(self.state, out)
         hidden = {card for one in (hand, self.state.hand) if one for card in hidden_cards(one)}
         for event in self.events():
             shown = hidden.intersection(_strings(msgspec.to_builtins(event)))
