@@ -198,21 +198,32 @@ class Rooms:
     async def take_over(self, room_ids: Sequence[str], *, restarted: bool) -> int:
         """Claim rooms and go on with them, with a fixed number of queries; return how many.
 
-        A room that cannot be read keeps nobody else waiting: it begins without a state, fails on
-        its own and ends up in quarantine, where staff see it.
+        A room that cannot be read, or that somebody has locked, keeps nobody else waiting: it
+        begins without a state and tries on its own; what cannot be read ends up in quarantine,
+        where staff see it.
         """
         services = self._services
         missing = [room_id for room_id in room_ids if self._registry.state(room_id) is None]
         if not missing:
             return 0
-        claims = await nodes.claim(services.pool, services.node_id, missing, restarted=restarted)
+        locked: list[str] = []
+        try:
+            claims = await nodes.claim(
+                services.pool, services.node_id, missing, restarted=restarted
+            )
+        except Unavailable:
+            claims = await nodes.claim(
+                services.pool, services.node_id, missing, restarted=restarted, skip_locked=True
+            )
+            locked = [room_id for room_id in missing if room_id not in claims]
         unreadable: dict[str, Exception] = {}
         states = await hydration.load_rooms(services.pool, list(claims), unreadable)
         taken = 0
-        for room_id in (*states, *unreadable):
+        for room_id in (*states, *unreadable, *locked):
             if self._registry.state(room_id) is not None:
                 continue
-            actor = RoomActor(room_id, services, states.get(room_id), claims[room_id].unit_id)
+            unit_id = claims[room_id].unit_id if room_id in claims else 0
+            actor = RoomActor(room_id, services, states.get(room_id), unit_id)
             actor.mailbox.put_urgent_nowait(TakenOver())
             self._registry.adopt(room_id, actor)
             taken += 1

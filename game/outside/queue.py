@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import structs
 
 from game import waitlist
-from game.decision import Context, Decision, places
+from game.decision import Context, Decision
 from game.state import OutsideWrite, RoomState, Waiting
 from game.waitlist.queue import call, seat_for
 from game.waitlist.telling import LIVE
@@ -29,7 +29,7 @@ def places_untouched(state: RoomState, writes: list[OutsideWrite]) -> dict[str, 
     Rows that were moved to close a hole are no writes from outside, so there is no telling where
     each of the others stood.
     """
-    now_at = places(state)
+    now_at = state.places
     lowest = len(now_at) + 1
     for write in writes:
         if write.relation == "waitlist":
