@@ -77,6 +77,7 @@ class Journal:
             `PersistenceError` counts as "database away".
         timeout_s: how long a unit waits for a database that is away, in seconds.
         writers: number of writer connections.
+        lock_timeout_ms: how long a batch waits for a row that somebody has locked.
         on_batch: told of each committed batch: its units and the seconds that it took.
     """
 
@@ -86,13 +87,14 @@ class Journal:
         *,
         timeout_s: float,
         writers: int = 1,
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
         on_batch: Callable[[int, float], None] | None = None,
     ) -> None:
         self._connect = connect
         self._timeout_s = timeout_s
         self._writers = writers
         self._on_batch = on_batch
-        self._lane = Lane(batch_limit=MAX_BATCH_UNITS, lock_timeout_ms=LOCK_TIMEOUT_MS)
+        self._lane = Lane(batch_limit=MAX_BATCH_UNITS, lock_timeout_ms=lock_timeout_ms)
         self._held_lane = Lane(batch_limit=1, lock_timeout_ms=LOCK_TIMEOUT_AMONG_MS)
         self._held: set[str] = set()
         self._away = False
@@ -172,9 +174,7 @@ class Journal:
                     with trio.CancelScope(shield=True):
                         await self._commit_all(conn, batch)
                 finally:
-                    for waiting in batch:
-                        if not waiting.told and waiting not in self._queued():
-                            waiting.failed(OutcomeUnknown("the writer failed"))
+                    lane.drop(batch, OutcomeUnknown("the writer failed"))
                 if lane is self._held_lane:
                     # Whoever holds the lock may want one of ours before he gives it up.
                     await trio.sleep(HELD_PAUSE_S)
@@ -209,9 +209,6 @@ class Journal:
         elif reason is None and self._away:
             log.info("database_back")
         self._away = reason is not None
-
-    def _queued(self) -> list[WaitingUnit]:
-        return [*self._lane.waiting, *self._held_lane.waiting]
 
     def _hold(self, waiting: WaitingUnit) -> None:
         """Put a unit aside whose room somebody has a row of locked, or give it up."""
@@ -269,11 +266,11 @@ class Journal:
                     await _wait_for_locks(conn, LOCK_TIMEOUT_AMONG_MS)
                 for half in (todo[:middle], todo[middle:]):
                     if _lost(conn):
-                        self._lane.waiting.extendleft(reversed(half))
+                        self._lane.put_back(half)
                     else:
                         await self._commit_all(conn, half, among=among or locked)
                 if locked:
-                    await _wait_for_locks(conn, LOCK_TIMEOUT_MS)
+                    await _wait_for_locks(conn, self._lane.lock_timeout_ms)
                 return
 
 

@@ -10,11 +10,18 @@ from persistence.units import CommitUnit
 
 
 class WaitingUnit:
-    """A unit whose task waits for its outcome; `since` is on trio's clock."""
+    """A unit whose task waits for its outcome.
 
-    __slots__ = ("on_committed", "since", "task", "told", "unit")
+    Attributes:
+        lane: whose writers have it, or are to have it.
+        since: since when it waits, on trio's clock.
+        told: whether its task has the outcome.
+    """
+
+    __slots__ = ("lane", "on_committed", "since", "task", "told", "unit")
 
     def __init__(self, unit: CommitUnit, on_committed: Callable[[], None]) -> None:
+        self.lane: Lane | None = None
         self.unit = unit
         self.on_committed = on_committed
         self.task = trio.lowlevel.current_task()
@@ -48,6 +55,7 @@ class Lane:
 
     def put(self, waiting: WaitingUnit) -> None:
         """Have a unit wait behind the others."""
+        waiting.lane = self
         self.waiting.append(waiting)
         self.arrival.unpark()
 
@@ -55,6 +63,16 @@ class Lane:
         """Take a batch, first come first."""
         limit = min(len(self.waiting), self._batch_limit)
         return [self.waiting.popleft() for _ in range(limit)]
+
+    def put_back(self, batch: list[WaitingUnit]) -> None:
+        """Have units that were taken wait again, before the others."""
+        self.waiting.extendleft(reversed(batch))
+
+    def drop(self, batch: list[WaitingUnit], error: Exception) -> None:
+        """Fail those of a taken batch that nobody deals with any more."""
+        for waiting in batch:
+            if not waiting.told and waiting.lane is self and waiting not in self.waiting:
+                waiting.failed(error)
 
     def fail(self, error: Exception, older_than_s: float = 0.0) -> None:
         """Fail the units that have waited for so many seconds."""
