@@ -32,6 +32,11 @@ CREATE TABLE room_bans (
     PRIMARY KEY (room_id, user_id)
 );
 
+-- What servers can reckon with in milliseconds, by far.
+CREATE FUNCTION is_of_our_time(at timestamptz) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN at BETWEEN timestamptz '1970-01-01 00:00:00+00' AND timestamptz '3000-01-01 00:00:00+00';
+
 -- One queue a table. `position` is 1…n among those who wait or are called, without holes, at every
 -- commit, and null for all others. `seat_index` is the seat that is held for who is called.
 CREATE TABLE waitlist (
@@ -53,10 +58,10 @@ CREATE TABLE waitlist (
                 CHECK (source IN ('player_portal', 'staff_portal', 'socket', 'external')),
     notes       text CHECK (length(notes) <= 2000),
     seat_index  smallint CHECK (seat_index BETWEEN 0 AND 9),
-    called_at   timestamptz CHECK (isfinite(called_at)),
-    expires_at  timestamptz CHECK (isfinite(expires_at)),
-    created_at  timestamptz NOT NULL DEFAULT now() CHECK (isfinite(created_at)),
-    updated_at  timestamptz NOT NULL DEFAULT now() CHECK (isfinite(updated_at))
+    called_at   timestamptz CHECK (is_of_our_time(called_at)),
+    expires_at  timestamptz CHECK (is_of_our_time(expires_at)),
+    created_at  timestamptz NOT NULL DEFAULT now() CHECK (is_of_our_time(created_at)),
+    updated_at  timestamptz NOT NULL DEFAULT now() CHECK (is_of_our_time(updated_at))
 );
 CREATE UNIQUE INDEX waitlist_live_key ON waitlist (table_id, player_id)
     WHERE status IN ('waiting', 'called');
@@ -79,7 +84,7 @@ ALTER VIEW seat_requests ALTER COLUMN source SET DEFAULT 'player_portal';
 -- and a message that says what to do instead.
 
 ALTER TABLE game_states ADD COLUMN outside bigint NOT NULL DEFAULT 0;
-ALTER TABLE room_seats ADD CHECK (isfinite(last_seen_at));
+ALTER TABLE room_seats ADD CHECK (is_of_our_time(last_seen_at));
 
 CREATE TABLE outside_writes (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
