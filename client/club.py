@@ -30,13 +30,23 @@ from client.login import Login, RejoinRefused
 from client.messages import AnyEvent, RawMessage, event_of
 from client.room import LiveRoom
 from client.timing import Backoff, Timing
+from client.waitlists import Waitlists
 from protocol import commands
 from protocol.codec import Coding
 from protocol.commands import Command
 from protocol.errors import ErrorCode
 from protocol.events import MembershipApproved
 from protocol.ids import room_of
-from protocol.replies import Authenticated, Hydrated, Joined, Ok, RoleTaken, RoomReply, Rooms
+from protocol.replies import (
+    Authenticated,
+    Hydrated,
+    Joined,
+    Ok,
+    RoleTaken,
+    RoomReply,
+    Rooms,
+    WaitlistAccepted,
+)
 from protocol.values import SettingsPatch
 from protocol.views import LobbyRoom, RoomSnapshot, RoomView
 
@@ -83,6 +93,7 @@ class CardroomClient:
         self._hook = on_event
         self._backoff = Backoff(self._timing, rng or random.Random())
         self._login = Login(token, rejoin_tokens or {})
+        self.waitlists = Waitlists(self)
         self._rooms: dict[str, LiveRoom] = {}
         self._connection: Connection | None = None
         self._change = trio.Event()
@@ -192,6 +203,8 @@ class CardroomClient:
         done = msgspec.convert(answer, reply)
         if isinstance(done, RoleTaken):
             room_id = getattr(command, "room_id", "")
+            if isinstance(done, WaitlistAccepted):
+                room_id = done.entry.table_id
             self._login.remember(room_id, done.rejoin_token or None, keep=True)
         return done
 
@@ -369,6 +382,7 @@ class CardroomClient:
     def _personal(self, event: AnyEvent) -> None:
         if isinstance(event, MembershipApproved):
             self._login.remember(event.room_id, event.rejoin_token or None)
+        self.waitlists.take(event)
         self._tell()
 
     def _forget(self, room: LiveRoom) -> None:

@@ -27,6 +27,7 @@ from protocol.views import (
     SeatView,
     SpectatorView,
     TimerView,
+    WaitlistPlace,
 )
 
 RECENT_ACTIONS = 20
@@ -69,7 +70,7 @@ class Mirror:
         self.hole_cards: list[str] | None = me.hole_cards or None
         self.recent_actions: list[RecentAction] = list(snapshot.recent_actions)
         self.timer: TimerView | None = snapshot.timer
-        self.waitlist = list(snapshot.waitlist)
+        self.waitlist: list[WaitlistPlace] = list(snapshot.waitlist)
         self.pending: dict[str, PendingRequest] | None = (
             None
             if snapshot.pending_requests is UNSET
@@ -258,6 +259,8 @@ class Mirror:
                     self.pending = None
                 # A new host has not been told who waits.
                 return not self._operates or self.pending is not None
+            case events.WaitlistUpdate():
+                self.waitlist = event.entries
             case events.RoomClosed():
                 self._set_game(status="ended", next_hand_at=None)
                 self._set_room(status="closed")
@@ -394,6 +397,7 @@ class Comparable(Struct, frozen=True):
     legal_actions: LegalActions | None
     recent_actions: list[RecentAction]
     timer: TimerView | None
+    waitlist: list[WaitlistPlace]
     pending: list[PendingRequest]
     host_controls: HostControls | None
 
@@ -416,6 +420,7 @@ def comparable(mirror: Mirror) -> Comparable:
         legal_actions=mirror.legal_actions,
         recent_actions=mirror.recent_actions,
         timer=mirror.timer,
+        waitlist=mirror.waitlist,
         pending=mirror.pending_requests,
         host_controls=mirror.host_controls,
     )

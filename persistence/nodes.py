@@ -71,7 +71,9 @@ WHERE r.status <> 'closed'
   AND (r.owner_node IS NULL OR r.owner_node = %(own)s OR n.node_id IS NULL
        OR n.lease_until <= now())
   AND (EXISTS (SELECT 1 FROM room_seats s WHERE s.room_id = r.id)
-       OR EXISTS (SELECT 1 FROM room_spectators w WHERE w.room_id = r.id))
+       OR EXISTS (SELECT 1 FROM room_spectators w WHERE w.room_id = r.id)
+       OR EXISTS (SELECT 1 FROM waitlist q
+                  WHERE q.table_id = r.id AND q.status IN ('waiting', 'called')))
 """
 _OWNER = """
 SELECT n.address FROM rooms r LEFT JOIN nodes n ON n.node_id = r.owner_node WHERE r.id = %s
@@ -149,7 +151,7 @@ async def claim(
 
 
 async def live_rooms(pool: Pool, node_id: str | None) -> list[str]:
-    """List open rooms with somebody in them that no living node owns, or that `node_id` owns."""
+    """List open rooms with somebody in or waiting that no living node owns, or `node_id` owns."""
     async with pool.connection(read_only=True) as conn:
         cursor = await conn.execute(_LIVE, {"own": node_id})
         return [row[0] for row in await cursor.fetchall()]

@@ -21,6 +21,7 @@ from protocol.views import (
     SeatView,
     SpectatorView,
     TableState,
+    WaitlistPlace,
 )
 
 Standing = Literal["guest", "pending", "approved", "rejected"]
@@ -70,6 +71,7 @@ class StoredRoom(Struct, frozen=True):
     hole_cards: list[Annotated[str, Meta(min_length=2)]] | None
     pending: list[PendingRequest]
     recent_actions: list[RecentAction]
+    waitlist: list[WaitlistPlace]
 
     def role_of(self, user_id: str) -> RoomRole:
         """Return the user's role in the room, staff not considered."""
@@ -172,7 +174,7 @@ def snapshot_for(
         me=_me(stored, principal, role, rejoin_token),
         recent_actions=stored.recent_actions,
         timer=state.timer,
-        waitlist=[],
+        waitlist=stored.waitlist,
         pending_requests=stored.pending if operates else UNSET,
         host_controls=_controls(stored) if operates else UNSET,
     )

@@ -18,6 +18,7 @@ from protocol.values import (
     EntryKey,
     GameType,
     Notes,
+    Place,
     PositiveChips,
     Reason,
     RoomKey,
@@ -274,11 +275,11 @@ class WaitlistSeat(EntryCommand, kw_only=True):
 class WaitlistMove(EntryCommand, kw_only=True):
     """Put somebody on another place in line, 1 being the first (host and staff)."""
 
-    position: Annotated[int, Meta(ge=1)]
+    position: Place
 
 
 class WaitlistRemove(EntryCommand):
-    """Take somebody off the waitlist (host and staff)."""
+    """Take somebody off the waitlist (host and staff), or oneself."""
 
 
 class WaitlistNoShow(EntryCommand):

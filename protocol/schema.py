@@ -5,47 +5,27 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct
 
-from protocol import commands, replies
+from protocol import commands
 from protocol.codec import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 from protocol.commands import AnyCommand
 from protocol.errors import CloseCode, ErrorReply
 from protocol.events import PRIVATE_EVENTS, PUBLIC_EVENTS, Event
+from protocol.replies import REPLIES
 
 Document = dict[str, Any]
 """JSON as plain values: objects of any depth."""
 
-COMMANDS: tuple[type[Struct], ...] = get_args(AnyCommand)
+COMMANDS: tuple[type[commands.Command], ...] = get_args(AnyCommand)
 EVENTS: tuple[type[Event], ...] = PUBLIC_EVENTS + PRIVATE_EVENTS
-
-REPLIES: dict[type[Struct], type[Struct]] = {
-    commands.Authenticate: replies.Authenticated,
-    commands.Heartbeat: replies.Seen,
-    commands.Subscribe: replies.Subscribed,
-    commands.Unsubscribe: replies.Ok,
-    commands.Hydrate: replies.Hydrated,
-    commands.CreateRoom: replies.RoomReply,
-    commands.ListRooms: replies.Rooms,
-    commands.Join: replies.Joined,
-    commands.Seat: replies.RoleTaken,
-    commands.Spectate: replies.RoleTaken,
-    commands.LeaveSeat: replies.SeatLeft,
-    commands.LeaveRoom: replies.SeatLeft,
-    commands.Kick: replies.SeatLeft,
-    commands.CloseRoom: replies.SeatLeft,
-    commands.TopUp: replies.StackChanged,
-    commands.AdjustChips: replies.StackChanged,
-    commands.ChangeSettings: replies.RoomReply,
-}
-"""What a command is answered with where it succeeds; `Changed` for all others."""
 
 _SCHEMAS = "#/components/schemas/"
 _MESSAGES = "#/components/messages/"
 _CHANNEL = {"$ref": "#/channels/socket"}
 
 
-def reply_of(command: type[Struct]) -> type[Struct]:
+def reply_of(command: type[commands.Command]) -> type[Struct]:
     """Return the type of a command's reply where it succeeds."""
-    return REPLIES.get(command, replies.Changed)
+    return REPLIES[command]
 
 
 def wire_type(message: type[Struct]) -> str:
@@ -139,7 +119,7 @@ def _message(kind: type[Struct]) -> Document:
     }
 
 
-def _command(kind: type[Struct]) -> Document:
+def _command(kind: type[commands.Command]) -> Document:
     return {
         "action": "receive",
         "channel": _CHANNEL,

@@ -22,7 +22,7 @@ from persistence.accounts import AuditFilters, AuditLine, LedgerLine
 from persistence.errors import ConstraintViolated, Unavailable
 from persistence.pool import Pool
 from persistence.snapshot import StoredRoom, read_room, snapshot_for
-from protocol.commands import AnyRoomCommand, CreateRoom, Join, ListRooms
+from protocol.commands import AnyRoomCommand, CreateRoom, Join, ListRooms, WaitlistCommand
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.ids import RoomId, room_channel
 from protocol.principal import Principal
@@ -35,6 +35,7 @@ from server.clock import now_ms
 from server.readiness import Readiness
 from server.rooms import Rooms as LiveRooms
 from server.rooms import unavailable
+from server.waitlist_desk import WaitlistDesk
 
 CODE_LENGTH = 6
 CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
@@ -82,6 +83,7 @@ class Club:
     ) -> None:
         self.rooms = rooms
         self.rejoin = rejoin
+        self.waitlists = WaitlistDesk(pool, self._database)
         self._pool = pool
         self._readiness = readiness
         self._touch = touch
@@ -142,6 +144,8 @@ class Club:
                 return await self._list_rooms(principal)
             case Join():
                 room_id = await self.room_to_join(command)
+            case WaitlistCommand():
+                room_id = await self.waitlists.complete(command)
             case _:
                 room_id = command.room_id
         if not room_id:

@@ -4,7 +4,7 @@ from game.decision import Context, Decision
 from game.roles import require_operator
 from game.seating import seat_waiting
 from game.state import RoomState
-from game.waitlist.entries import audit, ended, found, require_called, settled, view
+from game.waitlist.entries import audit, ended, found, require_called, settled, take_off, view
 from game.waitlist.queue import call, seat_for
 from game.waitlist.telling import tell
 from protocol import commands
@@ -106,14 +106,13 @@ def remove(
     ctx: Context,
     out: Decision,
 ) -> EntryReply:
-    """Take somebody off the waitlist.
+    """Take somebody off the waitlist; players may take themselves off.
 
     Raises:
         Refused: `forbidden`, `not_found`.
     """
-    require_operator(state, principal)
     entry = found(state, command.entry_id)
-    return ended(state, entry, "cancelled", "waitlist_remove", principal, ctx, out)
+    return take_off(state, entry, "waitlist_remove", principal, ctx, out)
 
 
 def no_show(

@@ -24,16 +24,14 @@ def found(state: RoomState, entry_id: str) -> Waiting:
     raise Refused(ErrorCode.NOT_FOUND, "Nobody waits at this table under this id.")
 
 
-def own(state: RoomState, entry_id: str, principal: Principal) -> Waiting:
-    """Return a principal's own live entry.
+def require_own_or_operator(state: RoomState, entry: Waiting, principal: Principal) -> None:
+    """Refuse whoever neither waits under an entry nor runs the room.
 
     Raises:
-        Refused: `not_found`, `forbidden` for somebody else's.
+        Refused: `forbidden`.
     """
-    entry = found(state, entry_id)
-    if entry.player_id != principal.user_id:
+    if entry.player_id != principal.user_id and not is_operator(state, principal):
         raise Refused(ErrorCode.FORBIDDEN, "This entry is somebody else's.")
-    return entry
 
 
 def require_called(entry: Waiting) -> None:
@@ -72,6 +70,25 @@ def ended(
     audit(entry, step, principal, ctx, out)
     end(state, entry, status, ctx, out)
     return settled(state, entry, principal, ctx, out)
+
+
+def take_off(
+    state: RoomState,
+    entry: Waiting,
+    step: str,
+    principal: Principal,
+    ctx: Context,
+    out: Decision,
+) -> EntryReply:
+    """End an entry before it came to a seat: who is called and says so has declined.
+
+    Raises:
+        Refused: `forbidden` for somebody else's entry, except to host and staff.
+    """
+    require_own_or_operator(state, entry, principal)
+    declines = entry.status == "called" and entry.player_id == principal.user_id
+    status: WaitlistStatus = "declined" if declines else "cancelled"
+    return ended(state, entry, status, step, principal, ctx, out)
 
 
 def audit(

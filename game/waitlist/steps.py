@@ -3,16 +3,24 @@
 from uuid import NAMESPACE_OID, uuid5
 
 from game.decision import Context, Decision
-from game.roles import is_operator, require_operator
+from game.roles import is_operator
 from game.seating import seat_waiting
 from game.state import RoomState, Waiting
-from game.waitlist.entries import audit, ended, found, own, require_called, view
+from game.waitlist.entries import (
+    audit,
+    ended,
+    found,
+    require_called,
+    require_own_or_operator,
+    take_off,
+    view,
+)
 from game.waitlist.queue import add, entry_of, settle
 from protocol import commands
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.principal import Principal
 from protocol.replies import EntryReply, WaitlistAccepted, WaitlistJoined
-from protocol.values import WaitlistSource, WaitlistStatus
+from protocol.values import WaitlistSource
 
 MAX_WAITING = 200
 """How many may wait for one table: each change is told with the whole queue."""
@@ -86,7 +94,7 @@ def leave(
     ctx: Context,
     out: Decision,
 ) -> EntryReply:
-    """Wait no longer; a seat that was offered is declined.
+    """Wait no longer; a seat that was offered is declined. Host and staff take others off so, too.
 
     Raises:
         Refused: `not_found` for who does not wait, `forbidden` for somebody else's entry.
@@ -96,9 +104,8 @@ def leave(
         if entry is None:
             raise Refused(ErrorCode.NOT_FOUND, "You are not on this waitlist.")
     else:
-        entry = own(state, command.entry_id, principal)
-    status: WaitlistStatus = "declined" if entry.status == "called" else "cancelled"
-    return ended(state, entry, status, "waitlist_leave", principal, ctx, out)
+        entry = found(state, command.entry_id)
+    return take_off(state, entry, "waitlist_leave", principal, ctx, out)
 
 
 def accept(
@@ -114,7 +121,9 @@ def accept(
         Refused: `not_found`, `forbidden` for somebody else's entry, `conflict` for who is not
             called, and as `seat`.
     """
-    entry = own(state, command.entry_id, principal)
+    entry = found(state, command.entry_id)
+    if entry.player_id != principal.user_id:
+        raise Refused(ErrorCode.FORBIDDEN, "This seat is held for somebody else.")
     index = entry.seat_index
     if index is None:
         raise Refused(ErrorCode.CONFLICT, "No seat is held for you; you will be called.")
@@ -142,8 +151,7 @@ def decline(
         Refused: `not_found`, `forbidden`, `conflict` for who is not called.
     """
     entry = found(state, command.entry_id)
-    if entry.player_id != principal.user_id:
-        require_operator(state, principal)
+    require_own_or_operator(state, entry, principal)
     require_called(entry)
     return ended(state, entry, "declined", "waitlist_decline", principal, ctx, out)
 

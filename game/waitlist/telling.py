@@ -19,15 +19,14 @@ def tell(
     The entry may have left the queue. Its player is told on their own channel of a seat held for
     them and of the end of their waiting; where in line they stand, `settle` tells them.
     """
-    at = state.places
     update = WaitlistUpdate(
         change,
         entry.player_id,
         entry.player_name,
         state.room_id,
-        at.get(entry.entry_id),
+        state.places.get(entry.entry_id),
         ctx.now,
-        [_place(one, place) for one, place in zip(state.waitlist, at.values(), strict=True)],
+        shown_places(state),
     )
     out.emit(update, ctx.now)
     out.tell_staff(structs.replace(update), ctx.now)
@@ -53,6 +52,24 @@ def tell_places(state: RoomState, ctx: Context, out: Decision) -> None:
     out.places_told = at
 
 
+def shown_places(state: RoomState) -> list[WaitlistPlace]:
+    """Draw the queue as everybody may see it, first in line first."""
+    return [
+        WaitlistPlace(
+            id=entry.entry_id,
+            player_id=entry.player_id,
+            player_name=entry.player_name,
+            position=place,
+            status=entry.status,
+            seat_number=entry.seat_number,
+            seat_index=entry.seat_index,
+            expires_at=entry.expires_at,
+            created_at=entry.created_at,
+        )
+        for place, entry in enumerate(state.waitlist, 1)
+    ]
+
+
 def entry_view(state: RoomState, entry: Waiting, *, notes: bool) -> WaitlistEntry:
     """Draw an entry whole, with what is noted about it or without."""
     return WaitlistEntry(
@@ -74,18 +91,4 @@ def entry_view(state: RoomState, entry: Waiting, *, notes: bool) -> WaitlistEntr
         created_at=entry.created_at,
         updated_at=entry.updated_at,
         notes=entry.notes if notes else UNSET,
-    )
-
-
-def _place(entry: Waiting, place: int) -> WaitlistPlace:
-    return WaitlistPlace(
-        id=entry.entry_id,
-        player_id=entry.player_id,
-        player_name=entry.player_name,
-        position=place,
-        status=entry.status,
-        seat_number=entry.seat_number,
-        seat_index=entry.seat_index,
-        expires_at=entry.expires_at,
-        created_at=entry.created_at,
     )

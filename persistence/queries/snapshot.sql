@@ -30,7 +30,14 @@ SELECT jsonb_build_object(
                            'user_id', a.user_id, 'action', a.action, 'amount', a.amount,
                            'auto', a.auto, 'at', to_ms(a.at)) ORDER BY a.seq), '[]')
                        FROM (SELECT * FROM actions WHERE room_id = r.id
-                             ORDER BY seq DESC LIMIT %(recent)s) a)
+                             ORDER BY seq DESC LIMIT %(recent)s) a),
+    'waitlist', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                     'id', q.id, 'player_id', q.player_id, 'player_name', q.player_name,
+                     'position', q.position, 'status', q.status, 'seat_number', q.seat_number,
+                     'seat_index', q.seat_index, 'expires_at', to_ms(q.expires_at),
+                     'created_at', to_ms(q.created_at)) ORDER BY q.position), '[]')
+                 FROM waitlist q
+                 WHERE q.table_id = r.id AND q.status IN ('waiting', 'called'))
 )::text
 FROM rooms r JOIN game_states g ON g.room_id = r.id
 WHERE r.id = %(room_id)s

@@ -22,6 +22,7 @@ from protocol.commands import (
     ListRooms,
     Subscribe,
     Unsubscribe,
+    WaitlistCommand,
 )
 from protocol.errors import CloseCode, ErrorCode, Refused, bad_field
 from protocol.ids import STAFF_PORTAL, player_channel, player_of, room_of
@@ -32,6 +33,7 @@ from server.clock import now_ms
 from server.club import Joint
 from server.gateway.rate import TokenBucket
 from server.transport import Connection, frame
+from server.waitlist_desk import named_table, needs_look_up
 
 if TYPE_CHECKING:
     from server.gateway.gateway import Gateway
@@ -170,6 +172,8 @@ class Session:
                 self._start(command, self._run)
             case Join() if command.room_id is None:
                 self._start(command, self._join_by_code)
+            case WaitlistCommand() if needs_look_up(command):
+                self._start(command, self._to_waitlist)
             case Authenticate():
                 raise AssertionError("taken before")
             case _:
@@ -177,6 +181,8 @@ class Session:
 
     def _to_room(self, command: AnyRoomCommand, principal: Principal) -> None:
         """Hand a room's command over in this very step where the room is live."""
+        if isinstance(command, WaitlistCommand):
+            command.room_id = named_table(command)
         room_id = command.room_id = command.room_id or self._room_id
         if not room_id:
             self._refuse(command.id, bad_field("room_id", "Say which room."))
@@ -253,6 +259,13 @@ class Session:
         club = self._gateway.club
         command.room_id = await club.room_to_join(command)
         await club.rooms.send(command.room_id, self._ask(command, self._principal))
+
+    async def _to_waitlist(self, command: AnyCommand) -> None:
+        assert self._principal is not None
+        assert isinstance(command, WaitlistCommand)
+        club = self._gateway.club
+        room_id = await club.waitlists.complete(command, default=self._room_id)
+        await club.rooms.send(room_id, self._ask(command, self._principal))
 
     async def _hydrate(self, command: AnyCommand) -> None:
         assert isinstance(command, Hydrate)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from persistence.accounts import AuditLine, LedgerLine
-from protocol.views import RoomSnapshot, RoomView, SpectatorView
+from protocol.views import RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
 from server.answers import QuarantinedRoom
 from server.http.bodies import camel
 
@@ -61,6 +61,12 @@ class WalletAnswer(Struct, frozen=True, kw_only=True):
 
     user_id: str
     balance: int
+
+
+class EntriesAnswer(Struct, frozen=True, kw_only=True):
+    """Entries of waitlists."""
+
+    entries: list[WaitlistEntry]
 
 
 class LimitsView(Struct, frozen=True, kw_only=True):

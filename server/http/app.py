@@ -19,7 +19,7 @@ from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from server.auth.errors import KeysUnavailable, Unauthenticated
 from server.auth.tokens import AccessTokens
-from server.http import games, me, operation, rooms, staff
+from server.http import games, me, operation, rooms, staff, waitlist
 from server.http.answers import write_answer
 from server.http.bodies import Body, NoBody, UserRef, read_body, read_query
 from server.http.calls import (
@@ -50,6 +50,7 @@ REQUEST_ID = "X-Request-Id"
 ALL_ROUTES: tuple[Route, ...] = (
     *rooms.ROUTES.all,
     *games.ROUTES.all,
+    *waitlist.ROUTES.all,
     *me.ROUTES.all,
     *staff.ROUTES.all,
     *operation.ROUTES.all,

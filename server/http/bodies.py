@@ -16,11 +16,16 @@ from protocol.codec import explain
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.values import (
     ActionName,
+    Chips,
     ChipsDelta,
     DisplayName,
+    GameType,
     LooseSettings,
+    Notes,
+    Place,
     PositiveChips,
     Reason,
+    RoomKey,
     RoomRole,
     SeatIndex,
     SettingsPatch,
@@ -29,6 +34,8 @@ from protocol.values import (
 
 UserRef = UserKey | Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A user id; the legacy ones are numbers and often sent as such."""
+TableRef = RoomKey | Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A room's id, as a number where an older portal sends it so."""
 LineId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Limit = Annotated[int, Meta(ge=1, le=500)]
 
@@ -112,6 +119,49 @@ class CreditBody(Body, frozen=True, kw_only=True):
 
     amount: ChipsDelta
     reason: Reason
+
+
+class WishesBody(Body, frozen=True, kw_only=True):
+    """What somebody who waits for a seat wishes for, and their name where it is not known."""
+
+    player_name: DisplayName | None = None
+    seat_number: SeatIndex | None = None
+    game_type: GameType | None = None
+    min_buy_in: Chips | None = None
+    max_buy_in: Chips | None = None
+    notes: Notes | None = None
+
+
+class SeatRequestBody(WishesBody, frozen=True, kw_only=True):
+    """Who wants a seat at which table."""
+
+    player_id: UserRef
+    table_id: TableRef
+
+
+class QueueBody(WishesBody, frozen=True, kw_only=True):
+    """Who is to wait at the table of the path; without an id, somebody who has no client."""
+
+    player_id: UserRef | None = None
+
+
+class BuyInBody(MeBody, frozen=True, kw_only=True):
+    """How many chips from the wallet."""
+
+    buy_in: PositiveChips
+
+
+class SeatWaitingBody(Body, frozen=True, kw_only=True):
+    """Which seat, and how many chips from the player's wallet; none for who sits already."""
+
+    seat_index: SeatIndex | None = None
+    buy_in: PositiveChips | None = None
+
+
+class MoveBody(Body, frozen=True, kw_only=True):
+    """Which place in line, 1 being the first."""
+
+    position: Place
 
 
 class RoomBody(NamedBody, frozen=True, kw_only=True):

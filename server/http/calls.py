@@ -14,7 +14,7 @@ from protocol.commands import AnyRoomCommand, CommandKey, CreateRoom, ListRooms
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.principal import Principal
 from protocol.replies import Ok
-from protocol.values import RoomKey, UserKey
+from protocol.values import EntryKey, RoomKey, UserKey
 from server.http.bodies import Body, NoBody, UserRef, camel
 from server.http.facade import Club
 from server.metrics import Metrics
@@ -30,6 +30,9 @@ _PATH_KINDS: Mapping[str, Any] = {
     "room_id": RoomKey,
     "game_id": RoomKey,
     "user_id": UserKey,
+    "table_id": RoomKey,
+    "entry_id": EntryKey,
+    "id": EntryKey,
 }
 """Bounds of each parameter that paths have; what msgspec takes for a type."""
 
@@ -76,10 +79,12 @@ class Call(NamedTuple):
         """The room of the path."""
         return self.path["room_id"]
 
-    async def run(self, command: AnyRoomCommand | CreateRoom | ListRooms) -> Ok:
+    async def run(
+        self, command: AnyRoomCommand | CreateRoom | ListRooms, *, source: str = SOURCE
+    ) -> Ok:
         """Run a command as the asker, at most once where the request has an idempotency key."""
         command.command_id = self.command_id
-        return await self.club.run(self.principal, command, source=SOURCE)
+        return await self.club.run(self.principal, command, source=source)
 
 
 Handler = Callable[[Call, Any], Awaitable[object]]

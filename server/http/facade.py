@@ -8,12 +8,26 @@ from protocol.commands import AnyRoomCommand, CreateRoom, ListRooms
 from protocol.principal import Principal
 from protocol.replies import Ok
 from protocol.values import RoomRole
-from protocol.views import RoomSnapshot, RoomView, SpectatorView
+from protocol.views import RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
 from server.answers import Me, Membership, QuarantinedRoom
+
+
+class Waitlists(Protocol):
+    """The waitlists, read."""
+
+    async def of_table(self, principal: Principal, table_id: str) -> Sequence[WaitlistEntry]:
+        """List a table's queue, first in line first."""
+
+    async def of_player(self, principal: Principal, player_id: str) -> Sequence[WaitlistEntry]:
+        """List a player's entries, newest first."""
 
 
 class Club(Protocol):
     """The club as its edges see it."""
+
+    @property
+    def waitlists(self) -> Waitlists:
+        """The waitlists, read."""
 
     async def run(
         self, principal: Principal, command: AnyRoomCommand | CreateRoom | ListRooms, *, source: str

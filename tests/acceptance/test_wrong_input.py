@@ -31,6 +31,11 @@ COMMANDS: dict[str, Any] = {
 PEOPLE = ("host", "p0", "p1", "p2", "watcher", "approved", "pending", "guest", "floor")
 OPERATORS = {"host", "floor"}
 SEATED = {"p0", "p1", "p2"}
+THEIRS = {
+    *("create_room", "join", "leave_room", "authenticate"),
+    *("waitlist_join", "waitlist_leave"),
+}
+"""What an outsider may do for themselves."""
 LOOKING = {"heartbeat", "subscribe", "unsubscribe", "hydrate", "list_rooms", "authenticate"}
 
 REQUIRED: dict[str, Message] = {
@@ -46,6 +51,13 @@ REQUIRED: dict[str, Message] = {
     "adjust_chips": {"user_id": "p0", "delta": 1, "reason": "test"},
     "transfer_host": {"user_id": "watcher"},
     "rig_deck": {"cards": ["Ah"]},
+    "waitlist_accept": {"entry_id": "nobody", "buy_in": 500},
+    "waitlist_decline": {"entry_id": "nobody"},
+    "waitlist_call": {"entry_id": "nobody"},
+    "waitlist_seat": {"entry_id": "nobody"},
+    "waitlist_move": {"entry_id": "nobody", "position": 1},
+    "waitlist_remove": {"entry_id": "nobody"},
+    "waitlist_no_show": {"entry_id": "nobody"},
 }
 """What each command cannot do without, beyond the room; the others need nothing."""
 
@@ -208,6 +220,22 @@ ROLE_CODES: list[tuple[str, Message, str, frozenset[str] | set[str]]] = [
     ("transfer_host", {"user_id": "pending"}, "not_found", OPERATORS),
     ("close_room", {}, "forbidden", EVERYBODY - OPERATORS),
     ("rig_deck", {}, "forbidden", EVERYBODY),
+    ("waitlist_join", {}, "already_joined", SEATED),
+    ("waitlist_join", {"player_id": "p0"}, "already_joined", OPERATORS),
+    ("waitlist_join", {"player_id": "nobody"}, "forbidden", EVERYBODY - OPERATORS),
+    ("waitlist_join", {"min_buy_in": 2, "max_buy_in": 1}, "bad_request", EVERYBODY - SEATED),
+    ("waitlist_leave", {}, "not_found", EVERYBODY),
+    ("waitlist_accept", {}, "not_found", EVERYBODY),
+    ("waitlist_decline", {}, "not_found", EVERYBODY),
+    ("waitlist_call", {}, "forbidden", EVERYBODY - OPERATORS),
+    ("waitlist_call", {}, "not_found", OPERATORS),
+    ("waitlist_seat", {}, "forbidden", EVERYBODY - OPERATORS),
+    ("waitlist_seat", {}, "not_found", OPERATORS),
+    ("waitlist_move", {}, "forbidden", EVERYBODY - OPERATORS),
+    ("waitlist_move", {}, "not_found", OPERATORS),
+    ("waitlist_remove", {}, "not_found", EVERYBODY),
+    ("waitlist_no_show", {}, "forbidden", EVERYBODY - OPERATORS),
+    ("waitlist_no_show", {}, "not_found", OPERATORS),
     ("hydrate", {}, "forbidden", {"pending", "guest"}),
     ("hydrate", {"role": "host"}, "forbidden", EVERYBODY - {"host"}),
     ("hydrate", {"role": "player"}, "forbidden", EVERYBODY - SEATED - {"host"}),
@@ -288,6 +316,10 @@ async def test_rooms_that_are_closed_or_nowhere(scene: Scene) -> None:
                     continue
                 unnamed = {"type": kind, "id": 5, **REQUIRED.get(kind, {})}
                 reply = await refusal(socket, unnamed)
+                if "entry_id" in unnamed:
+                    # The entry's table is looked for, so none has to be named.
+                    assert reply["code"] == "not_found"
+                    continue
                 assert (reply["code"], reply["details"]["field"]) == ("bad_request", "room_id")
     assert scene.digest() == before
 
@@ -479,6 +511,23 @@ HTTP_CASES: list[tuple[str, str, str, Any, int, str, str | None]] = [
     ("p0", "GET", "/api/staff/audit", None, 403, "forbidden", None),
     ("floor", "GET", "/api/staff/audit?limit=0", None, 400, "bad_request", "limit"),
     ("p0", "GET", "/api/me/ledger?before=99999999999999999999", None, 400, "bad_request", "before"),
+    (
+        *("guest", "POST", "/api/seat-requests"),
+        *({"playerId": "p0", "tableId": "R"}, 403, "forbidden", None),
+    ),
+    ("guest", "POST", "/api/seat-requests", {"tableId": "R"}, 400, "bad_request", "playerId"),
+    ("guest", "POST", "/api/seat-requests", {"playerId": 1}, 400, "bad_request", "tableId"),
+    (
+        *("guest", "POST", "/api/seat-requests"),
+        *({"playerId": "guest", "tableId": "nowhere"}, 404, "not_found", None),
+    ),
+    ("guest", "GET", "/api/seat-requests/p0", None, 403, "forbidden", None),
+    ("guest", "DELETE", "/api/seat-requests/nobody", None, 404, "not_found", None),
+    ("guest", "GET", "/api/waitlist/table/nowhere", None, 404, "not_found", None),
+    ("p0", "POST", "/api/waitlist/table/R", {"playerId": "guest"}, 403, "forbidden", None),
+    ("floor", "POST", "/api/waitlist/nobody/call", {}, 404, "not_found", None),
+    ("floor", "POST", "/api/waitlist/nobody/move", {}, 400, "bad_request", "position"),
+    ("p0", "POST", "/api/waitlist/nobody/accept", {}, 400, "bad_request", "buyIn"),
     ("p0", "GET", "/api/nothing", None, 404, "not_found", None),
     ("p0", "POST", "/api/me", {}, 405, "bad_request", None),
     ("", "GET", "/api/me", None, 401, "unauthenticated", None),
@@ -491,6 +540,8 @@ async def test_http_says_the_same(scene: Scene) -> None:
     for who, method, path, body, status, code, field in HTTP_CASES:
         path = path.replace("/R", f"/{scene.room_id}").replace("/C/", f"/{scene.closed_id}/")
         path = path.replace("/G/", f"/{scene.game_id}/")
+        if isinstance(body, dict) and body.get("tableId") == "R":
+            body = body | {"tableId": scene.room_id}
         async with web(scene.server, who or "p0", "staff" if who == "floor" else "player") as http:
             if not who:
                 del http.headers["Authorization"]
@@ -568,8 +619,8 @@ async def _send_all(scene: Scene, who: str, coding: str, messages: list[Message]
     async with connected(scene.server.ws_url, coding=coding, token=scene.token(who)) as socket:
         before = scene.digest()
         for message in messages:
-            if message["type"] in ("create_room", "join", "leave_room", "authenticate"):
-                continue  # These are theirs to do.
+            if message["type"] in THEIRS:
+                continue
             if message.get("room_id") == "ROOM":
                 message = message | {"room_id": scene.room_id}
             reply = await refusal(socket, message)

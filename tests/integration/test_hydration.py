@@ -48,6 +48,9 @@ asks = st.one_of(
     st.tuples(st.just(HOST), st.builds(commands.Start)),
     st.tuples(st.just(HOST), st.builds(commands.Pause)),
     st.tuples(st.just(HOST), st.builds(commands.Resume)),
+    st.tuples(users, st.builds(commands.WaitlistJoin, seat_number=st.none() | st.integers(0, 4))),
+    st.tuples(st.just(STAFF), st.builds(commands.WaitlistJoin, player_name=st.just("Old Joe"))),
+    st.tuples(users, st.builds(commands.WaitlistLeave)),
     st.tuples(users, st.builds(commands.TransferHost, user_id=users)),
     st.tuples(st.just(STAFF), st.builds(commands.RigDeck, cards=st.just(["Ah", "2c"]))),
     st.tuples(

@@ -14,7 +14,14 @@ from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from protocol.schema import reply_of
 from protocol.values import ClubRole, RoomRole, RoomSettings
-from protocol.views import LobbyRoom, MeView, RoomSnapshot, RoomView, SpectatorView
+from protocol.views import (
+    LobbyRoom,
+    MeView,
+    RoomSnapshot,
+    RoomView,
+    SpectatorView,
+    WaitlistEntry,
+)
 from server.answers import Me, Membership, QuarantinedRoom
 from server.auth.tokens import AccessTokens, mint
 from server.http.app import HttpApp, create_app
@@ -39,6 +46,27 @@ LOBBY_ROOM = LobbyRoom(
         for name in LobbyRoom.__struct_fields__
         if name not in ("seats_taken", "spectators")
     },
+)
+
+
+ENTRY = WaitlistEntry(
+    id="e1",
+    table_id="r1",
+    player_id="amy",
+    player_name="Amy",
+    has_client=True,
+    seat_number=None,
+    position=1,
+    game_type=None,
+    min_buy_in=None,
+    max_buy_in=None,
+    status="waiting",
+    source="player_portal",
+    seat_index=None,
+    called_at=None,
+    expires_at=None,
+    created_at=1,
+    updated_at=1,
 )
 
 
@@ -75,6 +103,16 @@ class FakeClub:
             return replies.StackChanged(seq=7, chips=500)
         if kind is replies.RoomReply:
             return replies.RoomReply(seq=7, room=ROOM)
+        if kind is replies.WaitlistJoined:
+            return replies.WaitlistJoined(seq=7, entry=ENTRY, already_waiting=False)
+        if kind is replies.WaitlistAccepted:
+            return replies.WaitlistAccepted(
+                seq=7, role="player", rejoin_token="again", seat_index=3, chips=500, entry=ENTRY
+            )
+        if kind is replies.WaitlistSeated:
+            return replies.WaitlistSeated(seq=7, entry=ENTRY, seat_index=3, chips=500)
+        if kind is replies.EntryReply:
+            return replies.EntryReply(seq=7, entry=ENTRY)
         return replies.Changed(seq=7)
 
     async def hydrate(
@@ -182,6 +220,18 @@ class FakeClub:
 
     async def lift_room(self, principal: Principal, room_id: str) -> None:
         self._ask("lift_room", room_id)
+
+    @property
+    def waitlists(self) -> FakeClub:
+        return self
+
+    async def of_table(self, principal: Principal, table_id: str) -> Sequence[WaitlistEntry]:
+        self._ask("of_table", table_id)
+        return [ENTRY]
+
+    async def of_player(self, principal: Principal, player_id: str) -> Sequence[WaitlistEntry]:
+        self._ask("of_player", player_id)
+        return [ENTRY]
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         return self.is_ready, {"database": "there", "rigged_decks": False}

@@ -17,6 +17,7 @@ from game.room_settings import changed_settings
 from game.state import Member, RoomState
 from game.table import table_state
 from game.views import room_view
+from game.waitlist.telling import shown_places
 from persistence.snapshot import StoredRoom, snapshot_for
 from protocol import commands
 from protocol.audience import Audience, Told
@@ -109,6 +110,7 @@ class PlayedRoom:
                 if m.status == "pending"
             ],
             "recent_actions": self._recent[-20:],
+            "waitlist": shown_places(state),
         }
         read = msgspec.convert(msgspec.to_builtins(stored), StoredRoom)
         return snapshot_for(read, principal, wanted=None, rejoin_token=None, now=self.now)

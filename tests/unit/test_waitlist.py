@@ -422,7 +422,6 @@ def test_who_left_may_come_back_in_one_go(table: Table) -> None:
         commands.WaitlistCall(entry_id=""),
         commands.WaitlistSeat(entry_id=""),
         commands.WaitlistMove(entry_id="", position=1),
-        commands.WaitlistRemove(entry_id=""),
         commands.WaitlistNoShow(entry_id=""),
     ],
     ids=lambda command: type(command).__name__,
@@ -515,8 +514,16 @@ def test_staff_remove_anybody(table: Table) -> None:
     table.do(STAFF, commands.WaitlistRemove(entry_id=kim.id))
     assert ended(table) == [("kim", "cancelled")]
     assert changes(table) == [("player_left", "kim", None), ("player_called", "leo", 1)]
-    table.do(HOST, commands.WaitlistRemove(entry_id=leo.id))
-    assert order(table) == []
+    refused = refusal_of(table, "ann", commands.WaitlistRemove(entry_id=leo.id))
+    assert refused.code is ErrorCode.FORBIDDEN
+    table.do(HOST, commands.WaitlistLeave(entry_id=leo.id))
+    assert ended(table) == [("leo", "cancelled")], "only who is called themselves declines"
+
+
+def test_a_player_may_remove_themselves(table: Table) -> None:
+    entry = join(table, "kim")
+    table.do("kim", commands.WaitlistRemove(entry_id=entry.id))
+    assert ended(table) == [("kim", "cancelled")]
 
 
 def test_a_called_player_who_is_not_there_is_a_no_show(table: Table) -> None:
