@@ -70,3 +70,14 @@ def secrecy(hands: int, socket_hands: int, seed: int) -> None:
     from bench.secrecy import report
 
     sys.exit(report(hands, socket_hands, seed))
+
+
+@bench.command()
+@click.option("--writes", default=1000, show_default=True, help="How many, one after another.")
+@click.option("--tables", default=0, show_default=True, help="Tables of six that play beside it.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+def outside(writes: int, tables: int, out: Path | None) -> None:
+    """Measure how soon clients know of what was written past the server, by SQL."""
+    from bench.outside_writes import report
+
+    sys.exit(trio.run(report, writes, tables, out))
