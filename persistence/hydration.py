@@ -61,7 +61,7 @@ SELECT table_id AS room_id, id AS entry_id, player_id, player_name, has_client, 
        to_ms(called_at) AS called_at, to_ms(expires_at) AS expires_at,
        to_ms(created_at) AS created_at, to_ms(updated_at) AS updated_at
 FROM waitlist WHERE table_id = ANY(%s) AND status IN ('waiting', 'called')
-ORDER BY table_id, position
+ORDER BY table_id, position, created_at, id
 """
 _OUTSIDE = """
 SELECT room_id, id, relation, before, after, written_by, to_ms(written_at) AS written_at

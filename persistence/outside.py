@@ -23,6 +23,12 @@ async def untold_rooms(pool: Pool, node_id: str) -> list[str]:
         return [row[0] for row in await cursor.fetchall()]
 
 
+async def mend_waitlists(pool: Pool) -> None:
+    """Put queues in order whose places have holes."""
+    async with pool.connection() as conn:
+        await conn.execute("SELECT mend_waitlists()")
+
+
 async def standing(pool: Pool, room_id: str) -> tuple[int, int] | None:
     """Return a room's owner epoch and how many writes from outside it has had; None: no room."""
     async with pool.connection(read_only=True) as conn:

@@ -11,7 +11,7 @@ import trio
 
 from persistence.errors import PersistenceError
 from persistence.listener import Listener
-from persistence.outside import CHANNEL, untold_rooms
+from persistence.outside import CHANNEL, mend_waitlists, untold_rooms
 from persistence.pool import Pool
 from server.rooms import Rooms
 
@@ -50,6 +50,7 @@ class OutsideWrites:
                 self._look = trio.Event()
                 try:
                     await self._tell_rooms()
+                    await mend_waitlists(self._pool)
                 except (PersistenceError, psycopg.Error) as error:
                     log.warning("inboxes_not_read", reason=type(error).__name__)
                 with trio.move_on_after(LOOK_EVERY_S):

@@ -171,33 +171,56 @@ END $$;
 CREATE TRIGGER waitlist_complete BEFORE INSERT OR UPDATE ON waitlist
     FOR EACH ROW WHEN (is_outside()) EXECUTE FUNCTION complete_waitlist();
 
--- Closes holes and parts ties. An entry that was put on another's place goes before it, unless it
--- came there from the front of it.
-CREATE FUNCTION renumber_waitlist(room text, written text, moved_back boolean)
+CREATE FUNCTION in_order(room text) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN (SELECT count(*) = count(DISTINCT position) AND coalesce(min(position), 1) = 1
+                   AND coalesce(max(position), 0) = count(*)
+            FROM waitlist WHERE table_id = room AND status IN ('waiting', 'called'));
+
+-- Closes holes and parts ties. An entry that was put on another's place (`moved`) goes before it,
+-- unless it came there from the front of it (`moved_back`). It waits for nobody who is writing to
+-- the same queue: whoever commits after him puts his rows in order too.
+CREATE FUNCTION renumber_waitlist(room text, moved text, moved_back boolean)
     RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     -- Of many writes in one transaction the first one has put all in order.
-    IF (SELECT count(*) = count(DISTINCT position) AND coalesce(min(position), 1) = 1
-               AND coalesce(max(position), 0) = count(*)
-        FROM waitlist WHERE table_id = room AND status IN ('waiting', 'called')) THEN
+    IF in_order(room) THEN
         RETURN;
     END IF;
     PERFORM set_config('cardroom.journal', 'on', true);
     UPDATE waitlist w SET position = n.place
     FROM (SELECT id, row_number() OVER (
               ORDER BY position NULLS LAST,
-                       CASE WHEN id <> written THEN 1 WHEN moved_back THEN 2 ELSE 0 END,
+                       CASE WHEN id <> moved THEN 1 WHEN moved_back THEN 2 ELSE 0 END,
                        created_at, id) AS place
           FROM waitlist WHERE table_id = room AND status IN ('waiting', 'called')) n
-    WHERE w.id = n.id AND w.position IS DISTINCT FROM n.place;
+    WHERE w.id = n.id AND w.position IS DISTINCT FROM n.place
+      AND w.id IN (SELECT id FROM waitlist
+                   WHERE table_id = room AND status IN ('waiting', 'called')
+                   FOR NO KEY UPDATE SKIP LOCKED);
     PERFORM set_config('cardroom.journal', '', true);
+END $$;
+
+-- Puts queues in order that somebody left otherwise who was writing to them and gave it up.
+CREATE FUNCTION mend_waitlists() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    room text;
+BEGIN
+    FOR room IN SELECT DISTINCT table_id FROM waitlist WHERE status IN ('waiting', 'called') LOOP
+        IF NOT in_order(room) THEN
+            PERFORM FROM game_states WHERE room_id = room FOR NO KEY UPDATE SKIP LOCKED;
+            IF FOUND THEN
+                PERFORM renumber_waitlist(room, '', false);
+            END IF;
+        END IF;
+    END LOOP;
 END $$;
 
 CREATE FUNCTION note_waitlist() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP <> 'INSERT' AND (TG_OP = 'DELETE' OR OLD.table_id <> NEW.table_id) THEN
         PERFORM note_outside_write(OLD.table_id, 'waitlist', to_jsonb(OLD), NULL);
-        PERFORM renumber_waitlist(OLD.table_id, OLD.id, false);
+        PERFORM renumber_waitlist(OLD.table_id, '', false);
     END IF;
     IF TG_OP <> 'DELETE' THEN
         PERFORM note_outside_write(
@@ -205,7 +228,9 @@ BEGIN
             CASE WHEN TG_OP = 'UPDATE' AND OLD.table_id = NEW.table_id THEN to_jsonb(OLD) END,
             to_jsonb(NEW));
         PERFORM renumber_waitlist(
-            NEW.table_id, NEW.id,
+            NEW.table_id,
+            CASE WHEN TG_OP = 'INSERT' OR OLD.position IS DISTINCT FROM NEW.position
+                 THEN NEW.id ELSE '' END,
             TG_OP = 'UPDATE' AND coalesce(OLD.position < NEW.position, false));
     END IF;
     RETURN NULL;

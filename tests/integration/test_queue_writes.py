@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from persistence.connection import TrioConnection
+from persistence.outside import mend_waitlists
 from persistence.pool import Connection
 from protocol import commands
 from tests.support.live_rooms import Club, ask, live_state, open_club
@@ -288,3 +289,18 @@ async def test_what_no_room_could_read_is_refused(
         with pytest.raises(psycopg.Error):
             await sql.execute(statement.encode())
         assert await told(room) == []
+
+
+async def test_two_who_write_at_once_never_wait_for_each_other(
+    club: Club, sql: Connection, database_url: str
+) -> None:
+    """One is still at it, on a row that the other commit would move up; then he gives up."""
+    async with full_table(club) as room, await TrioConnection.connect(database_url) as idle:
+        await idle.execute("UPDATE waitlist SET notes = 'late' WHERE player_id = 'dan'")
+        await sql.execute("DELETE FROM waitlist WHERE player_id = 'cat'")
+        assert await told(room) == [("player_left", "cat")]
+        assert line(room) == ["dan", "eve"]
+        await idle.rollback()
+        await mend_waitlists(club.pool)
+    places = "SELECT string_agg(player_id || position, ',' ORDER BY position) FROM waitlist"
+    assert await club.one(places) == "dan1,eve2"
