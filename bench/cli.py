@@ -81,3 +81,16 @@ def outside(writes: int, tables: int, out: Path | None) -> None:
     from bench.outside_writes import report
 
     sys.exit(trio.run(report, writes, tables, out))
+
+
+@bench.command()
+@click.option("--operations", default=10_000, show_default=True, help="Over all sources.")
+@click.option("--tables", default=4, show_default=True, help="How many queues.")
+@click.option("--players", default=40, show_default=True, help="Who are in them.")
+@click.option("--seed", default=1, show_default=True, help="Of what is done.")
+@click.option("--kills", default=1, show_default=True, help="Kills (-9) of the server meanwhile.")
+def queue(operations: int, tables: int, players: int, seed: int, kills: int) -> None:
+    """Write to queues by socket, HTTP and SQL at once; all must know the same at the end."""
+    from bench.queue_run import report
+
+    sys.exit(trio.run(report, operations, tables, players, seed, kills))
