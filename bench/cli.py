@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import trio
+
+ALL = "all"
+
+
+def _named(_ctx: click.Context, _param: click.Parameter, name: str) -> tuple[str, ...]:
+    """Read the name of a variant, or of all of them."""
+    from game.poker.variants import VARIANTS
+
+    if name not in (*VARIANTS, ALL):
+        raise click.BadParameter(f"not one of {', '.join((*VARIANTS, ALL))}")
+    return tuple(VARIANTS) if name == ALL else (name,)
+
+
+_of_variant = click.option(
+    "--variant",
+    "variants",
+    default=ALL,
+    show_default=True,
+    callback=_named,
+    help="What is played: the name of a variant, or all of them.",
+)
 
 
 @click.group()
@@ -65,11 +88,12 @@ def startup(rooms: int, out: Path | None) -> None:
 @click.option("--hands", default=10_000, show_default=True, help="Hands played by the rules alone.")
 @click.option("--socket-hands", default=100, show_default=True, help="Hands over real sockets.")
 @click.option("--seed", default=0, show_default=True, help="Of the first hand.")
-def secrecy(hands: int, socket_hands: int, seed: int) -> None:
+@_of_variant
+def secrecy(hands: int, socket_hands: int, seed: int, variants: Sequence[str]) -> None:
     """Play hands on two decks and look for anything told that depends on hidden cards."""
     from bench.secrecy import report
 
-    sys.exit(report(hands, socket_hands, seed))
+    sys.exit(report(hands, socket_hands, seed, variants))
 
 
 @bench.command()
@@ -94,3 +118,26 @@ def queue(operations: int, tables: int, players: int, seed: int, kills: int) -> 
     from bench.queue_run import report
 
     sys.exit(trio.run(report, operations, tables, players, seed, kills))
+
+
+@bench.command()
+@click.option("--count", default=1_000_000, show_default=True, help="Showdowns of each variant.")
+@click.option("--seed", default=0, show_default=True, help="Of the cards.")
+@click.option("--processes", type=int, default=os.cpu_count, show_default="one a core")
+@_of_variant
+def showdowns(count: int, seed: int, processes: int, variants: Sequence[str]) -> None:
+    """Hold our hand types against PokerKit's own on random showdowns; time both."""
+    from bench.showdowns import report
+
+    sys.exit(report(count, variants, seed, processes))
+
+
+@bench.command()
+@click.option("--hands", default=500, show_default=True, help="Hands of each variant.")
+@click.option("--seed", default=0, show_default=True, help="Of cards and decisions.")
+@_of_variant
+def decisions(hands: int, seed: int, variants: Sequence[str]) -> None:
+    """Measure what deciding an action costs by the rules alone, before and after our hand types."""
+    from bench.decisions import report
+
+    sys.exit(report(variants, hands, seed))

@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 
 from bench.kill_witness import Sent, Witness, canonical
+from game.poker.variants import VARIANTS
 
 CHUNK = 5_000
 _CHIPS = """
@@ -191,23 +192,24 @@ class Checks:
         for (hand_id, user_id), cards in self._witness.holes.items():
             told[hand_id][user_id] = cards
         found = db.execute(
-            "SELECT h.id, h.deck, h.board, h.ended_at, "
+            "SELECT h.id, h.variant, h.deck, h.board, h.ended_at, "
             "array_agg(p.user_id ORDER BY p.position), "
             "jsonb_agg(p.hole_cards ORDER BY p.position) "
             "FROM hands h JOIN players p ON p.hand_id = h.id GROUP BY h.id"
         )
-        for hand_id, run, board, ended_at, users, holes in found:
+        for hand_id, variant, run, board, ended_at, users, holes in found:
             self.hands += ended_at is not None
             deck = [run[i : i + 2] for i in range(0, len(run), 2)]
             count = len(users)
+            dealt = count * VARIANTS[variant].hole_cards
             for place, (user_id, cards) in enumerate(zip(users, holes, strict=True)):
-                if cards != [deck[place], deck[place + count]]:
+                if cards != deck[place:dealt:count]:
                     self._witness.wrong(f"hand {hand_id}: {user_id} has {cards}, not of the deck")
                 if told[hand_id].pop(user_id, cards) != cards:
                     self._witness.wrong(f"hand {hand_id}: {user_id} was told other cards")
             if told.pop(hand_id, None):
                 self._witness.wrong(f"hand {hand_id}: cards were told to who is not in it")
-            rest = deck[2 * count :]
+            rest = deck[dealt:]
             if board != [*rest[1:4], rest[5], rest[7]][: len(board)]:
                 self._witness.wrong(f"hand {hand_id}: the board {board} is not of the deck")
         for hand_id in told:

@@ -17,12 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bench import audit
 from bench.kill_bots import Bot
 from bench.kill_checks import Checks
 from bench.kill_witness import Witness
 from bench.outside import JSON, MSGPACK, connected
 from bench.server_process import ServerProcess
 from bench.serving import serving
+from game.poker.variants import VARIANTS
 
 SETTINGS = {
     "CARDROOM_HAND_INTERVAL_S": "0.05",
@@ -79,7 +81,7 @@ async def kill_again_and_again(
     Args:
         server: with `SETTINGS` in force.
         kills: how often.
-        tables: of six bots and a spectator each.
+        tables: of six bots and a spectator each; the variants take turns.
         seed: of what the bots do and when the server dies. (When exactly is up to the machine.)
         progress: is told after each kill.
 
@@ -116,6 +118,8 @@ async def kill_again_and_again(
         await _finish(server, bots, checks, witness)
         nursery.cancel_scope.cancel()
     await trio.to_thread.run_sync(checks.at_the_end, server.database_url)
+    for sentence in await trio.to_thread.run_sync(audit.findings, server.database_url):
+        witness.wrong(f"audit: {sentence}")
     _count(killed, witness, checks)
     killed.finished = checks.hands
     return killed
@@ -188,6 +192,7 @@ async def _seated(
 async def _room(server: ServerProcess, table: int, host: str) -> str:
     settings = {
         "name": f"Table {table}",
+        "variant": tuple(VARIANTS)[table % len(VARIANTS)],
         "small_blind": 50,
         "big_blind": 100,
         "min_buy_in": 1_000,

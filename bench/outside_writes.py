@@ -31,6 +31,7 @@ RELATIONS = ("waitlist", "seat_requests")
 PLAYERS_AT_TABLES = 6
 LONGEST_LOAD_S = 3600.0
 TIMEOUT_S = 30.0
+WRITES_A_HEARTBEAT = 50
 PROMISED_MS = 100.0
 _decode = msgspec.msgpack.Decoder().decode
 Write = tuple[str, str, str]
@@ -89,7 +90,11 @@ def _measure(server: ServerProcess, writes: int, tables: int) -> OutsideResult:
         socket.watch()
     taken: dict[str, list[float]] = {"staff": [], "member": [], "commit": []}
     with psycopg.connect(server.database_url, autocommit=True) as conn:
-        for statement, player_id, change in itertools.islice(_writes(room_id), writes):
+        for number, write in enumerate(itertools.islice(_writes(room_id), writes)):
+            statement, player_id, change = write
+            if number % WRITES_A_HEARTBEAT == 0:
+                for socket in listening.values():
+                    socket.send("heartbeat")
             began = time.perf_counter()
             conn.execute(statement.encode())
             taken["commit"].append((time.perf_counter() - began) * 1000)

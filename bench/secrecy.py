@@ -5,8 +5,8 @@ bystander may not know, with the same decisions. Every frame and every HTTP answ
 gets must be the same in both, ids and clocks aside, until the cards are tabled.
 
 `cardroom bench secrecy` also plays 10,000 hands by the rules alone (`tests.support.two_decks`),
-where every kind of bystander and decision is cheap to have. It ends with 1 if a hand differs, and
-names its seed.
+where every kind of bystander and decision is cheap to have. The variants take turns. It ends with 1
+if a hand differs, and names its seed.
 """
 
 import json
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,17 @@ import trio
 
 from bench.outside import JSON, MSGPACK, Message, Outside, Refusal, connected
 from bench.server_process import ServerProcess
+from game.poker.variants import VARIANTS
 
 ROOT = Path(__file__).resolve().parent.parent
 HAND_TIMEOUT_S = 60.0
-DECK = [rank + suit for rank in "23456789TJQKA" for suit in "cdhs"]
 PLAYERS = ("p0", "p1", "p2")
 PEOPLE = {"host": MSGPACK, "watcher": JSON, "floor": MSGPACK, "p0": JSON, "p1": MSGPACK, "p2": JSON}
 """Who listens, and in which coding; the host has no seat, the floor is staff."""
 VIEWS = ("host", "player", "spectator", "approved", "pending", "guest")
 REVEALING = ("showdown", "hand_complete")
 SETTINGS = {
+    "CARDROOM_DB_TIMEOUT_S": "60",
     "CARDROOM_ENABLE_RIGGED_DECKS": "1",
     "CARDROOM_COMMANDS_PER_S": "100000",
     "CARDROOM_COMMAND_BURST": "100000",
@@ -95,9 +96,10 @@ async def club_of(server: ServerProcess) -> AsyncIterator[Club]:
 class Table:
     """One room in which one hand is played, and what everybody was told of it."""
 
-    def __init__(self, club: Club, deck: list[str]) -> None:
+    def __init__(self, club: Club, deck: list[str], variant: str) -> None:
         self.club = club
         self.deck = deck
+        self.variant = variant
         self.room_id = ""
         self.ids: dict[str, str] = {}
         self.seen: dict[str, list[Any]] = {who: [] for who in PEOPLE}
@@ -110,6 +112,7 @@ class Table:
             "host",
             "create_room",
             settings={
+                "variant": self.variant,
                 "requires_approval": False,
                 "auto_start": False,
                 "big_blind": 10,
@@ -153,10 +156,15 @@ class Table:
         """Whether a check that is free means that nobody has bet: not so before the flop."""
         return any(e["type"] == "street_advanced" for e in self.events("watcher"))
 
-    async def act(self, who: str, fields: Message) -> None:
-        """Carry out one decision."""
-        reply = await self.club.ask(who, "action", room_id=self.room_id, **fields)
+    async def act(self, who: str, fields: Message) -> bool:
+        """Carry out one decision; False if it is refused, which the one who asked is told."""
+        try:
+            reply = await self.club.ask(who, "action", room_id=self.room_id, **fields)
+        except Refusal as refusal:
+            self.seen[who].append(refusal.message)
+            return False
         await self.settle(reply["seq"])
+        return True
 
     async def look(self, who: str, rng: random.Random) -> None:
         """Have somebody ask for the room in every way that there is, and keep the answers."""
@@ -193,13 +201,13 @@ class Table:
         ]
 
 
-def second_deck(deck: list[str], own: int, rng: random.Random) -> list[str]:
+def second_deck(deck: list[str], own: int, hole_cards: int, rng: random.Random) -> list[str]:
     """Change every card that the player in dealing position `own` may not know, and no other.
 
     The board stays: burnt cards, undealt ones and the others' hole cards change places.
     """
-    dealt = 2 * len(PLAYERS)
-    kept = {own, own + len(PLAYERS)} | {dealt + place for place in (1, 2, 3, 5, 7)}
+    dealt = hole_cards * len(PLAYERS)
+    kept = {*range(own, dealt, len(PLAYERS)), *(dealt + place for place in (1, 2, 3, 5, 7))}
     places = [place for place in range(len(deck)) if place not in kept]
     cards = [deck[place] for place in places]
     rng.shuffle(cards)
@@ -209,19 +217,21 @@ def second_deck(deck: list[str], own: int, rng: random.Random) -> list[str]:
     return mixed
 
 
-async def compare_hand(club: Club, seed: int) -> None:
+async def compare_hand(club: Club, seed: int, variant: str) -> None:
     """Play a hand on both decks and compare what the bystanders were told.
 
     Raises:
         Leak: the first difference, with the hand's seed.
     """
     rng = random.Random(seed)
-    deck = list(DECK)
+    rules = VARIANTS[variant]
+    deck = list(rules.deck)
     rng.shuffle(deck)
     position = rng.randrange(len(PLAYERS))
     # The first hand's button is seat 0, so seat 1 is dealt first.
     knows = PLAYERS[(position + 1) % len(PLAYERS)]
-    tables = [Table(club, deck), Table(club, second_deck(deck, position, rng))]
+    other_deck = second_deck(deck, position, rules.hole_cards, rng)
+    tables = [Table(club, deck, variant), Table(club, other_deck, variant)]
     for table in tables:
         await table.open()
     bystanders = ("host", "watcher", "floor", knows)
@@ -233,7 +243,9 @@ async def compare_hand(club: Club, seed: int) -> None:
         looker, looks = rng.choice(bystanders), rng.randrange(1 << 30)
         for table in tables:
             await table.look(looker, random.Random(looks))
-            await table.act(turn["user_id"], fields)
+            if not await table.act(turn["user_id"], fields):
+                # All-in above the limit: the refusal counts, too, and the hand goes on.
+                await table.act(turn["user_id"], _free_or_call(turn["legal"]))
     for who in bystanders:
         one, two = (table.told(who) for table in tables)
         club.count["compared"] += len(one)
@@ -241,6 +253,7 @@ async def compare_hand(club: Club, seed: int) -> None:
             first = next(((a, b) for a, b in zip(one, two, strict=False) if a != b), (one, two))
             raise Leak(f"seed {seed}: {who} is told different things:\n{first[0]!r}\n{first[1]!r}")
     club.count["hands"] += 1
+    club.count[variant] += 1
     for table in tables:
         await club.ask("host", "close_room", room_id=table.room_id)
 
@@ -253,11 +266,22 @@ def _choice(legal: Message, rng: random.Random, *, bets: bool) -> Message:
         return {"action": "BET" if bets and legal["can_check"] else "RAISE", "amount": amount}
     if action in ("FOLD", "ALL_IN"):
         return {"action": action}
+    return _free_or_call(legal)
+
+
+def _free_or_call(legal: Message) -> Message:
     return {"action": "CHECK" if legal["can_check"] else "CALL"}
 
 
-async def over_sockets(hands: int, first_seed: int = 0) -> Counter[str]:
+async def over_sockets(
+    hands: int, first_seed: int = 0, variants: Sequence[str] = tuple(VARIANTS)
+) -> Counter[str]:
     """Compare hands on a server of their own; return what was counted.
+
+    Args:
+        hands: how many.
+        first_seed: of the first one; the next one's is one more.
+        variants: what they play, in turn.
 
     Raises:
         Leak: a hand differs.
@@ -271,7 +295,7 @@ async def over_sockets(hands: int, first_seed: int = 0) -> Counter[str]:
                 try:
                     for seed in range(first_seed, first_seed + hands):
                         with trio.fail_after(HAND_TIMEOUT_S):
-                            await compare_hand(club, seed)
+                            await compare_hand(club, seed, variants[seed % len(variants)])
                 except Leak as leak:
                     found = leak  # Raised in here it would leave as a group of groups.
             if found is not None:
@@ -281,18 +305,18 @@ async def over_sockets(hands: int, first_seed: int = 0) -> Counter[str]:
             await server.stop()
 
 
-def report(hands: int, socket_hands: int, seed: int) -> int:
+def report(hands: int, socket_hands: int, seed: int, variants: Sequence[str]) -> int:
     """Compare hands over sockets, then by the rules alone; print what was compared.
 
     Returns:
         1 if a hand differs; its seed is on the error output.
     """
     try:
-        count = trio.run(over_sockets, socket_hands, seed)
+        count = trio.run(over_sockets, socket_hands, seed, variants)
     except Leak as leak:
         print(leak, file=sys.stderr)
         return 1
     print(json.dumps({"over sockets": count}))
-    # A process of its own: this package looks at Cardroom from outside only.
-    rules = [sys.executable, "-m", "tests.support.two_decks", str(hands), str(seed)]
+    # A process of its own: what it plays with belongs to the tests.
+    rules = [sys.executable, "-m", "tests.support.two_decks", str(hands), str(seed), *variants]
     return subprocess.run(rules, cwd=ROOT, check=False).returncode

@@ -63,7 +63,7 @@ def choose(rng: random.Random, room: Mirror, legal: LegalActions, looseness: flo
     nerve = strength * 0.6 + rng.random() * 0.4 + (looseness - 0.5) * 0.4
     low, high = legal.min_raise_to, legal.max_raise_to
     if low is not None and high is not None and nerve > 0.62 and rng.random() < 0.6:
-        if nerve > 0.9 and rng.random() < 0.15:
+        if nerve > 0.9 and rng.random() < 0.15 and room.may_go_all_in:
             return Move("ALL_IN")
         wish = int(low + pot * rng.uniform(0.0, 0.9))
         return Move("RAISE" if bet_already else "BET", max(low, min(high, wish)))

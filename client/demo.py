@@ -32,6 +32,7 @@ async def demo(
     ws_url: str,
     mint: Mint,
     *,
+    variant: str = "nlhe",
     think_s: tuple[float, float] = (0.6, 1.5),
     hands: int | None = None,
     console: Console | None = None,
@@ -44,6 +45,7 @@ async def demo(
     Args:
         ws_url: the server's socket.
         mint: makes the bots' access tokens.
+        variant: what they play.
         think_s: shortest and longest time of a bot's decision, in seconds.
         hands: after how many hands to end by itself; None for never.
         console: where to draw; where it is no terminal, events are written line by line.
@@ -58,6 +60,7 @@ async def demo(
         async with open_club(ws_url, mint(ids[NAMES[0]], NAMES[0], "player")) as host:
             settings = SettingsPatch(
                 name="Demo table",
+                variant=variant,
                 small_blind=50,
                 big_blind=100,
                 min_buy_in=2_000,

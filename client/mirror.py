@@ -103,6 +103,19 @@ class Mirror:
         return self._legal
 
     @property
+    def may_go_all_in(self) -> bool:
+        """Whether going all-in puts in the user's last chip just now.
+
+        Pot limit and fixed limit may be below the stack; `ALL_IN` is refused then.
+        """
+        legal, seat = self.legal_actions, self.my_seat
+        if legal is None or seat is None:
+            return False
+        if legal.max_raise_to is not None:
+            return legal.max_raise_to == seat.bet + seat.chips
+        return legal.call_amount == seat.chips
+
+    @property
     def role(self) -> RoomRole:
         """What the user is in this room."""
         if self.user_id == self.room.host_id:

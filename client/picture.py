@@ -118,7 +118,7 @@ def _holding(room: Mirror, seat: SeatView) -> Text:
         shown = (
             cards(room.hole_cards)
             if seat.user_id == room.user_id and room.hole_cards
-            else Text("▒▒ ▒▒", style="magenta")
+            else Text(" ".join(["▒▒"] * len(room.hole_cards or "??")), style="magenta")
         )
         return shown + Text(" all-in", style="bold red") if seat.all_in else shown
     if seat.status == "sitting_out":

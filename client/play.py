@@ -96,6 +96,8 @@ def parse(line: str, room: Mirror) -> Move | str:
     digits = rest.strip().replace(",", "")
     amount = int(digits) if digits.isascii() and digits.isdigit() else None
     bet_already = room.hand is not None and room.hand.current_bet > 0
+    if amount is None and (legal := room.legal_actions) and _one_size(legal):
+        amount = legal.min_raise_to
     match word:
         case "f":
             return Move("FOLD")
@@ -113,8 +115,8 @@ def parse(line: str, room: Mirror) -> Move | str:
             return HELP
 
 
-def choices(legal: LegalActions) -> str:
-    """Say what a player may do now, as they would type it."""
+def choices(legal: LegalActions, *, all_in: bool = True) -> str:
+    """Say what a player may do now, as they would type it; `all_in` if that is among it."""
     offered = []
     if legal.can_check:
         offered.append("k check")
@@ -122,12 +124,21 @@ def choices(legal: LegalActions) -> str:
         offered.append(f"c call {legal.call_amount:,}")
     if legal.min_raise_to is not None and legal.max_raise_to is not None:
         verb = "b" if legal.can_check else "r"
-        offered.append(f"{verb} N bet or raise to {legal.min_raise_to:,} to {legal.max_raise_to:,}")
-    if legal.max_raise_to is not None or legal.call_amount is not None:
+        if _one_size(legal):
+            offered.append(f"{verb} bet or raise to {legal.min_raise_to:,}")
+        else:
+            sizes = f"{legal.min_raise_to:,} to {legal.max_raise_to:,}"
+            offered.append(f"{verb} N bet or raise to {sizes}")
+    if all_in and (legal.max_raise_to is not None or legal.call_amount is not None):
         offered.append("a all-in")
     if legal.can_fold:
         offered.append("f fold")
     return "Your turn:  " + " · ".join(offered)
+
+
+def _one_size(legal: LegalActions) -> bool:
+    """Whether a bet or raise can only be of one size, as in fixed-limit games."""
+    return legal.min_raise_to is not None and legal.min_raise_to == legal.max_raise_to
 
 
 class _Session:
@@ -206,7 +217,7 @@ class _Session:
         if not self._client.connected:
             note = "reconnecting…"
         elif legal is not None:
-            note = choices(legal)
+            note = choices(legal, all_in=room.state.may_go_all_in)
         else:
             note = HELP
         if self._answer:

@@ -87,26 +87,36 @@ class Waitlists:
         )
         return await self._client.ask(command, WaitlistJoined)
 
-    async def call(self, entry_id: str) -> EntryReply:
+    async def call(self, table_id: str, entry_id: str) -> EntryReply:
         """Call somebody out of turn, or again."""
-        return await self._client.ask(commands.WaitlistCall(entry_id=entry_id), EntryReply)
-
-    async def seat(
-        self, entry_id: str, *, seat_index: int | None = None, buy_in: int | None = None
-    ) -> WaitlistSeated:
-        """Seat somebody from their wallet; without a buy-in, note that they were seated by hand."""
-        command = commands.WaitlistSeat(entry_id=entry_id, seat_index=seat_index, buy_in=buy_in)
-        return await self._client.ask(command, WaitlistSeated)
-
-    async def move(self, entry_id: str, position: int) -> EntryReply:
-        """Put somebody on another place in line."""
-        command = commands.WaitlistMove(entry_id=entry_id, position=position)
+        command = commands.WaitlistCall(room_id=table_id, entry_id=entry_id)
         return await self._client.ask(command, EntryReply)
 
-    async def remove(self, entry_id: str) -> EntryReply:
-        """Take somebody off the waitlist."""
-        return await self._client.ask(commands.WaitlistRemove(entry_id=entry_id), EntryReply)
+    async def seat(
+        self,
+        table_id: str,
+        entry_id: str,
+        *,
+        seat_index: int | None = None,
+        buy_in: int | None = None,
+    ) -> WaitlistSeated:
+        """Seat somebody from their wallet; without a buy-in, note that they were seated by hand."""
+        command = commands.WaitlistSeat(
+            room_id=table_id, entry_id=entry_id, seat_index=seat_index, buy_in=buy_in
+        )
+        return await self._client.ask(command, WaitlistSeated)
 
-    async def no_show(self, entry_id: str) -> EntryReply:
+    async def move(self, table_id: str, entry_id: str, position: int) -> EntryReply:
+        """Put somebody on another place in line."""
+        command = commands.WaitlistMove(room_id=table_id, entry_id=entry_id, position=position)
+        return await self._client.ask(command, EntryReply)
+
+    async def remove(self, table_id: str, entry_id: str) -> EntryReply:
+        """Take somebody off the waitlist."""
+        command = commands.WaitlistRemove(room_id=table_id, entry_id=entry_id)
+        return await self._client.ask(command, EntryReply)
+
+    async def no_show(self, table_id: str, entry_id: str) -> EntryReply:
         """Note that somebody who was called is not there."""
-        return await self._client.ask(commands.WaitlistNoShow(entry_id=entry_id), EntryReply)
+        command = commands.WaitlistNoShow(room_id=table_id, entry_id=entry_id)
+        return await self._client.ask(command, EntryReply)

@@ -110,7 +110,7 @@ def _get_up(state: RoomState, seat: Seat, ctx: Context, out: Decision) -> None:
             out.emit(SeatFreed(seat.seat_index, user_id, seat.chips), ctx.now)
         case "room":
             out.emit(PlayerLeftSeat(seat.seat_index, user_id, seat.chips), ctx.now)
-            if not state.closing and user_id != state.host_id:
+            if state.closing is None and user_id != state.host_id:
                 drop_member(state, user_id, out)
         case _:
             out.emit(PlayerLeftSeat(seat.seat_index, user_id, seat.chips), ctx.now)

@@ -4,7 +4,7 @@ from game import waitlist
 from game.decision import Context, Decision, TokenGrant
 from game.departures import add_spectator, drop_member, drop_spectator, leave
 from game.play import schedule, settle_turn
-from game.roles import require_let_in, require_operator, role_of
+from game.roles import name_in, require_let_in, require_operator, role_of
 from game.state import Leaving, Member, RoomState
 from protocol.audience import Audience
 from protocol.commands import Approve, Join, Kick, LeaveRoom, Reject, Spectate
@@ -116,7 +116,8 @@ def spectate(
         raise Refused(ErrorCode.ALREADY_JOINED, "You are watching already.")
     if not state.settings.spectators_allowed and principal.role != "staff":
         raise Refused(ErrorCode.FORBIDDEN, "This room has no spectators.")
-    add_spectator(state, user_id, command.display_name or principal.name, ctx, out)
+    name = command.display_name or name_in(state, principal)
+    add_spectator(state, user_id, name, ctx, out)
     role = role_of(state, user_id)
     out.grants.append(TokenGrant(user_id, role, None))
     return RoleTaken(seq=state.seq, role=role)

@@ -34,6 +34,12 @@ def may_watch(state: RoomState, principal: Principal) -> bool:
     )
 
 
+def name_in(state: RoomState, principal: Principal) -> str:
+    """Return the name by which a room knows somebody, their own one if it does not yet."""
+    member = state.members.get(principal.user_id)
+    return member.display_name if member is not None else principal.name
+
+
 def require_operator(state: RoomState, principal: Principal) -> None:
     """Refuse whoever may not run the room.
 

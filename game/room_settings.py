@@ -2,6 +2,7 @@
 
 from msgspec import UNSET, convert, structs
 
+from game.poker.variants import VARIANTS
 from protocol.errors import bad_field
 from protocol.values import RoomSettings, SettingsPatch
 
@@ -13,7 +14,7 @@ def settings_for_new_room(patch: SettingsPatch) -> RoomSettings:
     """Complete the settings of a new room.
 
     A missing small blind is half the big one (and the other way round), missing buy-in limits are
-    20 and 100 big blinds.
+    20 and 100 big blinds, a missing number of seats is what the variant's deck allows.
 
     Raises:
         Refused: `bad_request` with the field at fault.
@@ -29,7 +30,11 @@ def settings_for_new_room(patch: SettingsPatch) -> RoomSettings:
         given["min_buy_in"] = min(big_blind * MIN_BUY_IN_BLINDS, ceiling)
     if "max_buy_in" not in given:
         given["max_buy_in"] = max(big_blind * MAX_BUY_IN_BLINDS, given["min_buy_in"])
-    return _checked(convert(given, RoomSettings))
+    settings = convert(given, RoomSettings)
+    if "max_seats" not in given and settings.variant in VARIANTS:
+        most = VARIANTS[settings.variant].max_players
+        settings = structs.replace(settings, max_seats=min(settings.max_seats, most))
+    return _checked(settings)
 
 
 def changed_settings(current: RoomSettings, patch: SettingsPatch) -> RoomSettings:
@@ -53,6 +58,13 @@ def _checked(settings: RoomSettings) -> RoomSettings:
     for low, high in (("small_blind", "big_blind"), ("min_buy_in", "max_buy_in")):
         if getattr(settings, low) > getattr(settings, high):
             raise bad_field(low, f"{low} must not be above {high}.")
+    rules = VARIANTS.get(settings.variant)
+    if rules is None:
+        raise bad_field("variant", f"The variants are {', '.join(VARIANTS)}.")
+    if settings.max_seats > rules.max_players:
+        raise bad_field(
+            "max_seats", f"The deck of {rules.name} is for {rules.max_players} players."
+        )
     if not settings.name.strip():
         raise bad_field("name", "The name must not be blank.")
     return settings

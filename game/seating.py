@@ -8,7 +8,7 @@ from game.decision import HOUSE, Context, Decision, TokenGrant, stack, wallet
 from game.departures import drop_spectator, leave
 from game.membership import admit, require_room
 from game.play import schedule, settle_turn, sit_out
-from game.roles import require_let_in, require_operator, role_of
+from game.roles import name_in, require_let_in, require_operator, role_of
 from game.state import Member, RoomState, Seat, Waiting
 from protocol import commands
 from protocol.errors import ErrorCode, Refused, bad_field
@@ -29,7 +29,7 @@ def seat(
             (`insufficient_balance` is the wallet's, as the decision is committed.)
     """
     user_id, index, buy_in = principal.user_id, command.seat_index, command.buy_in
-    name = command.display_name or principal.name
+    name = command.display_name or name_in(state, principal)
     entry = waitlist.entry_of(state, user_id)
     called = entry is not None and entry.seat_index == index
     if entry is not None and called:

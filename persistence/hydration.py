@@ -73,17 +73,20 @@ SELECT room_id, id, status, hands_played, button_seat, big_blind_seat,
        to_ms(started_at) AS started_at, to_ms(ended_at) AS ended_at
 FROM games WHERE room_id = ANY(%s)
 """
-_HANDS = """
-SELECT id AS hand_id, room_id, number, variant, deck, button_seat, small_blind, big_blind, ante,
-       rake_basis_points, rake_cap, to_ms(turn_started_at) AS turn_started_at,
-       to_ms(turn_deadline) AS turn_deadline
-FROM hands WHERE room_id = ANY(%s) AND ended_at IS NULL
+SETUP_COLUMNS = """h.id AS hand_id, h.number, h.variant, h.deck, h.button_seat, h.small_blind,
+       h.big_blind, h.ante, h.rake_basis_points, h.rake_cap"""
+"""What `setup_of` needs of ``hands h``."""
+
+_HANDS = f"""
+SELECT {SETUP_COLUMNS}, h.room_id, to_ms(h.turn_started_at) AS turn_started_at,
+       to_ms(h.turn_deadline) AS turn_deadline
+FROM hands h WHERE h.room_id = ANY(%s) AND h.ended_at IS NULL
 """
-_PLAYERS = """
+PLAYERS = """
 SELECT hand_id, seat_index, user_id, starting_stack AS chips
 FROM players WHERE hand_id = ANY(%s) ORDER BY hand_id, position
 """
-_ACTIONS = """
+ACTIONS = """
 SELECT hand_id, seat_index, action, amount, raise_to, auto
 FROM actions WHERE hand_id = ANY(%s) ORDER BY hand_id, ordinal
 """
@@ -121,18 +124,18 @@ async def load_rooms(
         read_only=True,
         timeout_s=None if len(room_ids) == 1 else inf,
     ) as conn:
-        rooms = await _rows(conn, _ROOMS, room_ids)
-        members = _by_room(await _rows(conn, _MEMBERS, room_ids))
-        seats = _by_room(await _rows(conn, _SEATS, room_ids))
-        spectators = _by_room(await _rows(conn, _SPECTATORS, room_ids))
-        bans = _by_room(await _rows(conn, _BANS, room_ids))
-        waitlists = _by_room(await _rows(conn, _WAITLIST, room_ids))
-        outside = _by_room(await _rows(conn, _OUTSIDE, room_ids))
-        games = _by_room(await _rows(conn, _GAMES, room_ids))
-        hands = {row.pop("room_id"): row for row in await _rows(conn, _HANDS, room_ids)}
+        rooms = await rows(conn, _ROOMS, room_ids)
+        members = _by_room(await rows(conn, _MEMBERS, room_ids))
+        seats = _by_room(await rows(conn, _SEATS, room_ids))
+        spectators = _by_room(await rows(conn, _SPECTATORS, room_ids))
+        bans = _by_room(await rows(conn, _BANS, room_ids))
+        waitlists = _by_room(await rows(conn, _WAITLIST, room_ids))
+        outside = _by_room(await rows(conn, _OUTSIDE, room_ids))
+        games = _by_room(await rows(conn, _GAMES, room_ids))
+        hands = {row.pop("room_id"): row for row in await rows(conn, _HANDS, room_ids)}
         hand_ids = [row["hand_id"] for row in hands.values()]
-        players = _by_hand(await _rows(conn, _PLAYERS, hand_ids))
-        actions = _by_hand(await _rows(conn, _ACTIONS, hand_ids))
+        players = by_hand(await rows(conn, PLAYERS, hand_ids))
+        actions = by_hand(await rows(conn, ACTIONS, hand_ids))
     loaded: dict[str, RoomState] = {}
     for row in rooms:
         room_id = row["id"]
@@ -170,7 +173,8 @@ def _add_hand(
         state.clock = TurnClock(state.hand.actor_seat, started_at, deadline, state.hand.legal())
 
 
-async def _rows(conn: Connection, query: str, keys: Sequence[str]) -> list[Record]:
+async def rows(conn: Connection, query: str, keys: Sequence[str]) -> list[Record]:
+    """Run a query that takes one array of keys."""
     cursor = conn.cursor(row_factory=dict_row)
     await cursor.execute(query, (list(keys),))
     return await cursor.fetchall()
@@ -183,7 +187,8 @@ def _by_room(rows: list[Record]) -> defaultdict[str, list[Record]]:
     return grouped
 
 
-def _by_hand(rows: list[Record]) -> defaultdict[str, list[Record]]:
+def by_hand(rows: list[Record]) -> defaultdict[str, list[Record]]:
+    """Group rows by their `hand_id`, which they lose."""
     grouped: defaultdict[str, list[Record]] = defaultdict(list)
     for row in rows:
         grouped[row.pop("hand_id")].append(row)
@@ -220,12 +225,16 @@ def _room(row: Record) -> RoomState:
     )
 
 
-def _hand(hand: Record, players: list[Record], actions: list[Record]) -> Hand:
-    setup = HandSetup(
+def setup_of(hand: Record, players: list[Record]) -> HandSetup:
+    """Build what a hand started from: `SETUP_COLUMNS` and its rows of `PLAYERS`."""
+    return HandSetup(
         **{**hand, "deck": _cards(hand["deck"])},
         seats=tuple(DealtIn(**player) for player in players),
     )
-    return Hand.replay(setup, [TakenAction(**action) for action in actions])
+
+
+def _hand(hand: Record, players: list[Record], actions: list[Record]) -> Hand:
+    return Hand.replay(setup_of(hand, players), [TakenAction(**action) for action in actions])
 
 
 def _cards(run: str) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ WHERE node_id = %(node_id)s
 # with them would be found, which might cost them their transaction.
 _CLAIM = """
 WITH patience AS MATERIALIZED (
-    SELECT set_config('lock_timeout', '{patience_ms}', true)
+    SELECT set_config('lock_timeout', %(patience)s, true)
 ), fence AS MATERIALIZED (
     SELECT g.room_id FROM patience, game_states g WHERE g.room_id = ANY(%(room_ids)s)
     ORDER BY g.room_id FOR NO KEY UPDATE OF g {skip}
@@ -63,8 +63,8 @@ UPDATE game_states g SET owner_epoch = mine.owner_epoch
 FROM mine WHERE g.room_id = mine.id
 RETURNING g.room_id, g.owner_epoch, g.seq, g.unit_id, mine.taken_over
 """
-_CLAIM_WAITING = _CLAIM.format(patience_ms=PATIENCE_MS, skip="")
-_CLAIM_SKIPPING = _CLAIM.format(patience_ms=PATIENCE_MS, skip="SKIP LOCKED")
+_CLAIM_WAITING = _CLAIM.format(skip="")
+_CLAIM_SKIPPING = _CLAIM.format(skip="SKIP LOCKED")
 _LIVE = """
 SELECT r.id FROM rooms r LEFT JOIN nodes n ON n.node_id = r.owner_node
 WHERE r.status <> 'closed'
@@ -142,7 +142,12 @@ async def claim(
     Raises:
         Unavailable: the database is away, or somebody has a room locked; nothing was taken.
     """
-    values = {"node_id": node_id, "room_ids": list(room_ids), "restarted": restarted}
+    values = {
+        "node_id": node_id,
+        "room_ids": list(room_ids),
+        "restarted": restarted,
+        "patience": f"{PATIENCE_MS}ms",
+    }
     timeout_s = None if len(room_ids) == 1 else inf
     async with pool.connection(timeout_s=timeout_s) as conn:
         claim = _CLAIM_SKIPPING if skip_locked else _CLAIM_WAITING

@@ -116,6 +116,13 @@ async def room_id_by_code(pool: Pool, code: str) -> str | None:
         return None if row is None else row[0]
 
 
+async def room_exists(pool: Pool, room_id: str) -> bool:
+    """Say whether there is a room with this id."""
+    async with pool.connection(read_only=True) as conn:
+        cursor = await conn.execute("SELECT 1 FROM rooms WHERE id = %s", (room_id,))
+        return await cursor.fetchone() is not None
+
+
 async def room_id_by_game(pool: Pool, game_id: str) -> str | None:
     """Find the room of a game, or None."""
     async with pool.connection(read_only=True) as conn:

@@ -10,13 +10,13 @@ from persistence.pool import Pool
 from protocol.values import RoomRole
 
 _USE = """
-SELECT t.user_id, t.role, t.replaced,
+SELECT t.room_id, t.user_id, t.role, t.replaced,
        coalesce(s.display_name, w.display_name, m.display_name, t.user_id) AS display_name
 FROM rejoin_tokens t
 LEFT JOIN room_seats s ON s.room_id = t.room_id AND s.user_id = t.user_id
 LEFT JOIN room_spectators w ON w.room_id = t.room_id AND w.user_id = t.user_id
 LEFT JOIN room_players m ON m.room_id = t.room_id AND m.user_id = t.user_id
-WHERE t.token_hash = %(hash)s AND t.room_id = %(room_id)s
+WHERE t.token_hash = %(hash)s AND t.room_id = coalesce(%(room_id)s, t.room_id)
   AND (t.expires_at > from_ms(%(now)s)
        OR NOT t.replaced AND EXISTS (
            SELECT 1 FROM hands h JOIN players p ON p.hand_id = h.id AND p.user_id = t.user_id
@@ -46,16 +46,22 @@ DELETE FROM rejoin_tokens WHERE id IN (
 
 
 class TokenHolder(NamedTuple):
-    """Whom a valid token belongs to; `replaced` once a newer one was given out."""
+    """Whom a valid token lets into which room; `replaced` once a newer one was given out."""
 
+    room_id: str
     user_id: str
     role: RoomRole
     replaced: bool
     display_name: str
 
 
-async def holder_of(pool: Pool, room_id: str, token_hash: bytes, now: int) -> TokenHolder | None:
-    """Find the user whom a token lets into a room, or None if it lets nobody in."""
+async def holder_of(
+    pool: Pool, room_id: str | None, token_hash: bytes, now: int
+) -> TokenHolder | None:
+    """Find the user whom a token lets into a room, or None if it lets nobody in.
+
+    Without a room, it is the one that the token is for.
+    """
     values = {"hash": token_hash, "room_id": room_id, "now": now}
     async with pool.connection(read_only=True) as conn:
         cursor = await conn.execute(_USE, values)

@@ -58,7 +58,7 @@ class RoomCommand(Command, kw_only=True):
 
 
 class Authenticate(Command, kw_only=True):
-    """Say who one is: by access token, or by rejoin token with the room that it is for."""
+    """Say who one is: by access token, or by rejoin token, which brings one back into its room."""
 
     token: TokenText | None = None
     rejoin_token: TokenText | None = None
@@ -149,7 +149,10 @@ class LeaveRoom(RoomCommand):
 
 
 class Action(RoomCommand, kw_only=True):
-    """Decide at one's turn; `amount` is the total that a bet or raise makes of the street bet."""
+    """Decide at one's turn; `amount` is the total that a bet or raise makes of the street bet.
+
+    Fixed-limit games know it without.
+    """
 
     action: ActionName
     amount: PositiveChips | None = None
@@ -265,8 +268,8 @@ class WaitlistCall(EntryCommand):
 
 
 class WaitlistSeat(EntryCommand, kw_only=True):
-    """Seat somebody with a buy-in from their wallet; without one, note that they were seated by
-    hand (host and staff)."""
+    """Seat somebody with a buy-in from their wallet (staff); without one, note that they were
+    seated by hand (host and staff)."""
 
     seat_index: SeatIndex | None = None
     buy_in: PositiveChips | None = None

@@ -1,5 +1,6 @@
 """The WebSocket protocol as an AsyncAPI 3 document, made from the message types themselves."""
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -88,6 +89,16 @@ def asyncapi(host: str, path: str = "/ws", protocol: str = "ws") -> Document:
             "schemas": schemas(messages),
         },
     }
+
+
+def with_values(value: Any, title: str, values: Sequence[str]) -> Any:  # any part of a document
+    """Return a document in which the type of this title lists the values that it may have."""
+    if isinstance(value, list):
+        return [with_values(item, title, values) for item in value]
+    if not isinstance(value, dict):
+        return value
+    listed = {key: with_values(item, title, values) for key, item in value.items()}
+    return listed | {"enum": list(values)} if value.get("title") == title else listed
 
 
 def _in_ecma_262(value: Any) -> Any:  # any part of a document

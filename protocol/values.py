@@ -29,7 +29,8 @@ EntryKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
 Notes = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")]
 """What people write into a box: lines and tabs, no other control characters."""
 
-Variant = Literal["nlhe"]
+Variant = Annotated[str, Meta(title="Variant", pattern=r"^[a-z0-9]{1,20}\Z")]
+"""The name of a variant. Which there are is the rules' to say, and the documents list them."""
 ClubRole = Literal["player", "staff"]
 RoomRole = Literal["host", "player", "spectator", "approved", "pending", "guest"]
 ActionName = Literal["FOLD", "CHECK", "CALL", "BET", "RAISE", "ALL_IN"]
@@ -151,7 +152,10 @@ class DealtIn(Struct, frozen=True):
 
 
 class ShownHand(Struct, frozen=True):
-    """A hand tabled at showdown; `rank` is its name in English words, such as ``two pair``."""
+    """A hand tabled at showdown; `rank` is its name in English words, such as ``two pair``.
+
+    In a hi-lo game a low follows, if the hand has one: ``two pair / eight low``.
+    """
 
     seat_index: int
     cards: list[str]

@@ -231,7 +231,7 @@ class _Server:
         self._keep("http", lambda: serve_http(app, self._http_socket))
         await self._await_database()
         await nursery.start(self.journal.run)
-        rooms = await self.node.continue_rooms(self.rooms)
+        await self._continue_rooms()
         self._keep("outside", self.outside.run)
         nursery.start_soon(self.node.run, self.rooms)
         nursery.start_soon(self.presence.run)
@@ -241,7 +241,9 @@ class _Server:
         self._measure(transport)
         self._write_server_file()
         self.readiness.started = True
-        log.info("ready", rooms=rooms, **self.addresses._asdict() | {"database_url": None})
+        log.info(
+            "ready", rooms=len(self.rooms), **self.addresses._asdict() | {"database_url": None}
+        )
         if self._settings.enable_rigged_decks:
             log.warning("rigged_decks_enabled", hint="for tests only: staff can fix decks")
         return transport
@@ -290,6 +292,16 @@ class _Server:
                 raise CannotServe(f"the database: {str(error).strip()}") from error
         for migration in applied:
             log.info("migrated", version=migration.version, name=migration.name)
+
+    async def _continue_rooms(self) -> None:
+        """Go on with every table, however often the database goes away meanwhile."""
+        while True:
+            try:
+                await self.node.continue_rooms(self.rooms)
+                return
+            except Unavailable as away:
+                log.warning("waiting_for_database", reason=away.reason)
+                await trio.sleep(DATABASE_RETRY_S)
 
     async def _connect(self) -> Connection:
         return await TrioConnection.connect(

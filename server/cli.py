@@ -3,22 +3,21 @@
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import click
 import msgspec
-import psycopg
 import structlog
 import trio
 
-from persistence.connection import TrioConnection
 from persistence.errors import PersistenceError
-from persistence.migrate import migrate as run_migrations
 from server import logs
 from server.app import SERVER_FILE, Addresses, CannotServe, StoppedEarly, run_server
 from server.auth.tokens import mint
-from server.embedded import EmbeddedFailed, EmbeddedPostgres
+from server.database_cli import audit, export_hands_command, migrate
+from server.embedded import EmbeddedFailed
 from server.settings import Settings, SettingsError, ensure_jwt_secret, load, masked
 
 log = structlog.stdlib.get_logger(__name__)
@@ -115,32 +114,9 @@ async def _serve(settings: Settings) -> None:
         )
 
 
-@main.command()
-@click.pass_obj
-def migrate(settings: Settings) -> None:
-    """Bring the database up to date, and end."""
-    logs.configure(settings.log_format, settings.log_level)
-    try:
-        applied = trio.run(_migrate, settings)
-    except (PersistenceError, psycopg.Error, EmbeddedFailed) as error:
-        raise click.ClickException(str(error)) from None
-    for name in applied:
-        click.echo(f"applied {name}")
-    click.echo("The database is up to date.")
-
-
-async def _migrate(settings: Settings) -> list[str]:
-    embedded = None
-    url = settings.database_url
-    if url is None:
-        embedded = await EmbeddedPostgres.start(settings.data_dir)
-        url = embedded.url()
-    try:
-        async with await TrioConnection.connect(url, autocommit=True) as conn:
-            return [f"{m.version:04} {m.name}" for m in await run_migrations(conn)]
-    finally:
-        if embedded is not None:
-            await embedded.stop()
+main.add_command(migrate)
+main.add_command(audit)
+main.add_command(export_hands_command, "export-hands")
 
 
 @main.command()
@@ -155,13 +131,18 @@ def token(settings: Settings, user: str, name: str | None, role: str, ttl: int) 
 
 
 @main.command()
+@click.option("--variant", default="nlhe", show_default=True, help="What they play.")
 @click.pass_obj
-def demo(settings: Settings) -> None:
+def demo(settings: Settings, variant: str) -> None:
     """Watch six bots play, until Ctrl-C."""
     from client.demo import demo as run_demo
 
     url = _websocket_url(settings)
-    trio.run(run_demo, url, lambda user, name, role: _mint(settings, user, name, role, 3600))
+
+    def mint(user: str, name: str, role: str) -> str:
+        return _mint(settings, user, name, role, 3600)
+
+    trio.run(partial(run_demo, url, mint, variant=variant))
 
 
 @main.command()

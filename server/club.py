@@ -29,8 +29,10 @@ from protocol.principal import Principal
 from protocol.replies import Joined, Ok, RoleTaken, RoomReply, Rooms
 from protocol.values import RoomRole
 from protocol.views import RoomSnapshot, RoomView, SpectatorView, TableState
+from server import archive
 from server.answers import Me, Membership, QuarantinedRoom
-from server.auth.rejoin_book import RejoinBook
+from server.archive import File, HandLine
+from server.auth.rejoin_book import RejoinBook, Rejoined
 from server.clock import now_ms
 from server.readiness import Readiness
 from server.rooms import Rooms as LiveRooms
@@ -112,11 +114,11 @@ class Club:
         if len(self._known_users) > KNOWN_USERS:
             self._known_users.popitem(last=False)
 
-    async def rejoin_with(self, room_id: str, token: str) -> tuple[Principal, str]:
-        """Let somebody in by rejoin token; return them and the token that replaces it.
+    async def rejoin_with(self, room_id: str | None, token: str) -> Rejoined:
+        """Let somebody in by rejoin token, into the room that it is for.
 
         Raises:
-            Unauthenticated: the token lets nobody into this room.
+            Unauthenticated: the token lets nobody into this room, or into any.
             Refused: `unavailable`.
         """
         async with self._database():
@@ -325,6 +327,38 @@ class Club:
                 source=source,
                 now=now_ms(),
             )
+
+    async def hands(
+        self, principal: Principal, room_id: str, before: int | None, limit: int
+    ) -> Sequence[HandLine]:
+        """List a room's finished hands, newest first.
+
+        Raises:
+            Refused: `not_found`, `forbidden`, `unavailable`.
+        """
+        room = await self._read(room_id, principal.user_id)
+        async with self._database():
+            return await archive.list_hands(self._pool, principal, room, before, limit)
+
+    async def hand_history(self, principal: Principal, room_id: str, number: int) -> File:
+        """Write a finished hand in PHH, with the hole cards that the asker may know.
+
+        Raises:
+            Refused: `not_found`, `forbidden`, `conflict` while it runs, `unavailable`.
+        """
+        room = await self._read(room_id, principal.user_id)
+        async with self._database():
+            return await archive.hand_history(self._pool, principal, room, number, now_ms())
+
+    async def room_books(self, principal: Principal, room_id: str) -> File:
+        """Write a room's ledger as CSV.
+
+        Raises:
+            Refused: `not_found`, `forbidden` for all but host and staff, `unavailable`.
+        """
+        room = await self._read(room_id, principal.user_id)
+        async with self._database():
+            return await archive.room_books(self._pool, principal, room)
 
     async def audit_log(self, principal: Principal, filters: AuditFilters) -> Sequence[AuditLine]:
         """List lines of the audit log, for staff.

@@ -58,6 +58,9 @@ START_TIMEOUT_S = 60.0
 
 STOP_TIMEOUT_S = 30.0
 
+ACCOUNT_TIMEOUT_S = 10.0
+"""How long another process may take to make the system user."""
+
 ORPHANS_TIMEOUT_S = 10.0
 """How long the sessions of a killed postmaster may take to notice that it is gone."""
 
@@ -351,7 +354,15 @@ def _account() -> pwd.struct_passwd | None:
     """Return whom to run PostgreSQL as; `None` for ourselves."""
     if os.geteuid() != 0:
         return None
-    return pgserver.ensure_user_exists(SYSTEM_USER)
+    give_up = time.monotonic() + ACCOUNT_TIMEOUT_S
+    while True:
+        try:
+            return pgserver.ensure_user_exists(SYSTEM_USER)
+        except subprocess.CalledProcessError:
+            # Of two that make it at the same moment, `useradd` turns one away.
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.05)
 
 
 def _lines(path: Path) -> list[str]:

@@ -28,7 +28,8 @@ Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
-JwtAlgorithm = Literal["HS256", "RS256", "ES256"]
+JwtAlgorithm = Literal["HS256", "RS256", "ES256", "JWKS"]
+"""`JWKS`: each key at `jwks_url` says it by its type, RS256 for RSA and ES256 for EC."""
 
 DEFAULT_CONFIG = "cardroom.toml"
 JWT_SECRET_FILE = "jwt_secret"
@@ -168,7 +169,7 @@ def load(environ: Mapping[str, str], toml_path: Path | None = None) -> Settings:
             values[name] = _convert(name, text, variable, lax=True)
 
     if "jwt_algorithm" not in values and values.get("jwks_url"):
-        values["jwt_algorithm"] = "RS256"
+        values["jwt_algorithm"] = "JWKS"
         origins["jwt_algorithm"] = f"{origins['jwks_url']} (implied by jwks_url)"
     settings = Settings(**values, origins=origins, warnings=tuple(_unknown_variables(environ)))
     return _checked(settings)
@@ -300,8 +301,8 @@ def _shown(name: str, value: object) -> object:
         return None
     if name in _SECRET_FIELDS:
         return _MASK
-    if name == "database_url":
-        return _without_password(str(value))
+    if isinstance(value, str) and (name == "database_url" or "://" in value):
+        return _without_password(value)
     return str(value) if isinstance(value, Path) else value
 
 

@@ -116,6 +116,13 @@ class RoomActor:
                     taken_over = await self._load()
                 except RoomLost as lost:
                     raise lost.refusal from None
+                except Unavailable:
+                    raise
+                except Exception:
+                    # The room is there and cannot be read. That is its crash, whoever asked for it:
+                    # it is tried again, and then set aside where staff see it.
+                    started()
+                    raise
             started()
             if taken_over:
                 await self._serve([TakenOver()])

@@ -8,12 +8,27 @@ PokerKit 0.7.7 in cash-game mode decides everything but this:
   called belongs to the pot, which is raked and told as such, and only the rest is uncalled.
 - A side pot whose every contender has folded, the last of them for nothing, has no owner there
   (it crashes or burns the chips); here it belongs to the last one who had a claim on it.
+- Where high and low split the pot, a low among the contenders of one pot divides every pot there,
+  and the low half of a pot without a low is shared by all its contenders; here the high hand takes
+  the whole of a pot in which nobody has a low.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from pokerkit import Automation, Card, CardsLike, Deck, Folding, Hand, Mode, Pot, State
+from pokerkit import (
+    Automation,
+    BettingStructure,
+    Card,
+    CardsLike,
+    Deck,
+    Folding,
+    Hand,
+    Mode,
+    Operation,
+    Pot,
+    State,
+)
 from pokerkit.games import Poker
 
 AUTOMATIONS = (
@@ -27,6 +42,9 @@ AUTOMATIONS = (
     Automation.CHIPS_PULLING,
 )
 """Everything but decisions and dealing."""
+
+SubPot = tuple[int, int, int | None, int | None]
+"""A part of a pot: its amount, and the indices of pot, board and hand type."""
 
 
 class CashState(State):
@@ -48,6 +66,8 @@ class CashState(State):
         rake_basis_points: int,
         rake_cap: int,
     ) -> None:
+        self.game = game
+        """The variant with its stakes."""
         self._basis_points = rake_basis_points
         self._rake_cap = rake_cap
         self._folders: list[int] = []
@@ -71,6 +91,24 @@ class CashState(State):
             mode=Mode.CASH_GAME,
             rake=_unraked,
         )
+
+    @property
+    def fixed_limit(self) -> bool:
+        """Whether a bet or raise has one size only."""
+        return self.betting_structure is BettingStructure.FIXED_LIMIT
+
+    @property
+    def limit_below_stack(self) -> bool:
+        """Whether pot limit, fixed limit or cap keep the actor from betting the whole stack."""
+        actor = self.actor_index
+        if actor is None or self.street is None:
+            return False
+        stack, most = self.stacks[actor], self.max_completion_betting_or_raising_to_amount
+        if most is not None:
+            return most < self.bets[actor] + stack
+        cap = self.street.max_completion_betting_or_raising_count
+        capped = cap is not None and self.completion_betting_or_raising_count >= cap
+        return capped and (self.checking_or_calling_amount or 0) < stack
 
     def verify_folding(self) -> None:
         """Raise a `ValueError` unless somebody is to act; a free check may be folded."""
@@ -152,6 +190,30 @@ class CashState(State):
                 self.stacks[owner] += pot.unraked_amount
                 self.abandoned = pot, owner
         super()._begin_chips_pushing()
+
+    def _update_chips_pushing(self, operation: Operation | None = None) -> None:
+        if operation is None:
+            self._sub_pots = self._claimed_sub_pots()
+        super()._update_chips_pushing(operation)
+
+    def _claimed_sub_pots(self) -> list[SubPot]:
+        """List what is to be pushed, each part of a pot that nobody can claim added to the first.
+
+        The first part of a pot is its high half, which a contender always has a hand for.
+        """
+        parts: list[SubPot] = []
+        for amount, pot, board, kind in self._sub_pots:
+            if board is None or kind is None or self._has_claimant(pot, board, kind):
+                parts.append((amount, pot, board, kind))
+            else:
+                high, _, high_board, high_kind = parts.pop()
+                parts.append((high + amount, pot, high_board, high_kind))
+        return parts
+
+    def _has_claimant(self, pot_index: int, board_index: int, hand_type_index: int) -> bool:
+        assert self._pots is not None
+        hands = tuple(self.get_up_hands(board_index, hand_type_index))
+        return any(hands[i] is not None for i in self._pots[pot_index].player_indices)
 
     def _return_uncalled(self, winner: int) -> None:
         called = max(-payoff for i, payoff in enumerate(self.payoffs) if i != winner)

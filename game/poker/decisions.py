@@ -26,6 +26,10 @@ def legal_actions(state: CashState) -> LegalActions:
 def verify(state: CashState, action: ActionName, amount: int | None) -> int | None:
     """Check the actor's decision, changing nothing.
 
+    A bet or raise of a fixed-limit game has one size, so it needs no amount. All-in is refused
+    where the limit of the game keeps chips back that the player means to bet. Where betting is
+    closed for another reason (nobody to bet against, a short all-in before) it calls.
+
     Returns:
         What the street bet becomes by a bet or raise, None for anything else.
 
@@ -33,10 +37,9 @@ def verify(state: CashState, action: ActionName, amount: int | None) -> int | No
         Refused: `bad_request` for a bet or raise without an amount, or `illegal_action` with what
             would be legal.
     """
-    if action in ("BET", "RAISE") and amount is None:
+    if action in ("BET", "RAISE") and amount is None and not state.fixed_limit:
         raise bad_field("amount", f"{action} needs an amount.")
     legal = legal_actions(state)
-    current_bet = max(state.bets)
     match action:
         case "FOLD":
             return None
@@ -49,26 +52,36 @@ def verify(state: CashState, action: ActionName, amount: int | None) -> int | No
                 raise _illegal("There is nothing to call.", legal)
             return None
         case "BET" | "RAISE":
-            assert amount is not None
             if legal.min_raise_to is None or legal.max_raise_to is None:
                 raise _illegal("Betting is not open to this player now.", legal)
-            if action == "BET" and current_bet:
+            # The other way round is allowed: who was told a `min_raise_to` may raise to it, even if
+            # nobody has bet.
+            if action == "BET" and max(state.bets):
                 raise _illegal("There is a bet already: raise it.", legal)
-            if action == "RAISE" and not current_bet:
-                raise _illegal("There is nothing to raise: bet.", legal)
+            if amount is None:
+                return legal.min_raise_to
             if not legal.min_raise_to <= amount <= legal.max_raise_to:
-                raise _illegal(
-                    f"The street bet may become {legal.min_raise_to} to {legal.max_raise_to}.",
-                    legal,
-                    field="amount",
-                )
+                raise _illegal(f"The street bet may become {_sizes(legal)}.", legal, "amount")
             return amount
         case "ALL_IN":
             if legal.max_raise_to is None and legal.call_amount is None:
                 raise _illegal("There is nobody left to bet against.", legal)
+            if state.limit_below_stack:
+                raise _illegal(f"The limit is below your stack. {_within(legal)}", legal)
             return legal.max_raise_to
         case _:
             assert_never(action)
+
+
+def _within(legal: LegalActions) -> str:
+    if legal.max_raise_to is None:
+        return "There are no more raises on this street."
+    return f"The street bet may become {_sizes(legal)}."
+
+
+def _sizes(legal: LegalActions) -> str:
+    low, high = legal.min_raise_to, legal.max_raise_to
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _illegal(message: str, legal: LegalActions, field: str | None = None) -> Refused:

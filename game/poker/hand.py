@@ -11,6 +11,7 @@ from typing import Self
 from pokerkit import Card
 
 from game.poker import cards, decisions, pots, settlement
+from game.poker.cash_state import CashState
 from game.poker.hand_setup import HandSetup, TakenAction
 from game.poker.variants import VARIANTS
 from protocol.errors import ErrorCode, Refused
@@ -38,7 +39,6 @@ from protocol.views import HandState, PotView
 
 __all__ = ["Hand", "HandSetup", "ReplayMismatch", "TakenAction"]
 
-MAX_PLAYERS = 10
 _STREETS: tuple[Street, ...] = ("preflop", "flop", "turn", "river")
 
 
@@ -51,8 +51,9 @@ class Hand:
 
     def __init__(self, setup: HandSetup) -> None:
         rules = VARIANTS[setup.variant]
-        if not 2 <= len(setup.seats) <= MAX_PLAYERS:
-            raise ValueError(f"a hand is for 2 to {MAX_PLAYERS} players, not {len(setup.seats)}")
+        most = rules.max_players
+        if not 2 <= len(setup.seats) <= most:
+            raise ValueError(f"a hand is for 2 to {most} players, not {len(setup.seats)}")
         cards.check_deck(setup.deck, rules.deck)
         self.setup = setup
         self.actions: list[TakenAction] = []
@@ -119,6 +120,16 @@ class Hand:
             ante=setup.ante,
             seats=list(setup.seats),
         )
+
+    @property
+    def players(self) -> tuple[DealtIn, ...]:
+        """The players as PokerKit numbers them: from the left of the button on."""
+        return self._players
+
+    @property
+    def state(self) -> CashState:
+        """PokerKit's state, for reading only; its players are `players`."""
+        return self._state
 
     def dealt(self, seat_index: int) -> CardsDealt:
         """Tell a seat its hole cards; for its owner alone."""
@@ -266,8 +277,9 @@ class Hand:
 
         Args:
             seat_index: whose decision it is.
-            action: what to do; an all-in is a call, bet or raise as far as the rules let it.
-            amount: what a bet or raise makes of the street bet; other actions ignore it.
+            action: what to do; an all-in is whichever of call, bet and raise takes the stack.
+            amount: what a bet or raise makes of the street bet; may be left out in fixed-limit
+                games, other actions ignore it.
             auto: whether the clock or a departure decided.
 
         Returns:

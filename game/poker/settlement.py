@@ -7,13 +7,29 @@ from pokerkit import ChipsPushing, HoleCardsShowingOrMucking
 
 from game.poker.cash_state import CashState
 
+Shares = dict[int, int]
+"""Chips by player."""
+
 
 class SettledPot(NamedTuple):
-    """One pot: `amount` before `rake`; `shares` by player, which sum to the rest."""
+    """One pot: `amount` before `rake`; `parts` sum to the rest.
+
+    A part is what was won by one kind of hand: the high hands' half and the low hands', or the
+    whole.
+    """
 
     amount: int
     rake: int
-    shares: dict[int, int]
+    parts: list[Shares]
+
+    @property
+    def shares(self) -> Shares:
+        """What each player took of all parts."""
+        taken: Shares = {}
+        for part in self.parts:
+            for player, amount in part.items():
+                taken[player] = taken.get(player, 0) + amount
+        return taken
 
 
 def shown_players(state: CashState) -> list[int]:
@@ -26,25 +42,20 @@ def shown_players(state: CashState) -> list[int]:
 
 
 def settled_pots(state: CashState) -> list[SettledPot]:
-    """List the pots of a finished hand, main pot first.
-
-    PokerKit pushes a pot in parts when boards or hand types split it; here they are added up.
-    """
-    shares: dict[int, dict[int, int]] = {}
+    """List the pots of a finished hand, main pot first."""
+    pushed: dict[int, list[Shares]] = {}
     for operation in state.operations:
-        if not isinstance(operation, ChipsPushing):
-            continue
-        taken = shares.setdefault(operation.pot_index, {})
-        for player, amount in enumerate(operation.amounts):
-            if amount:
-                taken[player] = taken.get(player, 0) + amount
+        if isinstance(operation, ChipsPushing):
+            won = {i: amount for i, amount in enumerate(operation.amounts) if amount}
+            pushed.setdefault(operation.pot_index, []).append(won)
     settled = []
     for index, pot in enumerate(state.pots):
-        won = shares.get(index, {})
-        settled.append(SettledPot(sum(won.values()) + pot.raked_amount, pot.raked_amount, won))
+        parts = pushed.get(index, [])
+        amount = sum(sum(part.values()) for part in parts) + pot.raked_amount
+        settled.append(SettledPot(amount, pot.raked_amount, parts))
     if state.abandoned is not None:
         pot, owner = state.abandoned
-        settled.append(SettledPot(pot.amount, pot.raked_amount, {owner: pot.unraked_amount}))
+        settled.append(SettledPot(pot.amount, pot.raked_amount, [{owner: pot.unraked_amount}]))
     return settled
 
 
@@ -78,19 +89,37 @@ def as_contested(
 def _spread(
     pot: SettledPot, amounts: Sequence[int], rake_basis_points: int
 ) -> list[SettledPot] | None:
-    """Split a pot into parts of these amounts; None if rake or shares do not go into them."""
-    parts: list[SettledPot] = []
-    rake, shares = pot.rake, dict(pot.shares)
+    """Split a pot into pots of these amounts; None if rake or shares do not go into them."""
+    split: list[SettledPot] = []
+    rake, rest = pot.rake, [dict(part) for part in pot.parts]
     for amount in amounts[:-1]:
         raked = min(rake, amount * rake_basis_points // 10_000)
-        even, odd = divmod(amount - raked, len(shares))
-        taken = {p: part for i, p in enumerate(shares) if (part := even + (i < odd))}
+        taken = _taken(amount - raked, rest)
         rake -= raked
-        shares = {p: rest for p, share in shares.items() if (rest := share - taken.get(p, 0))}
-        if not shares or min(shares.values()) < 0:
+        rest = [_less(part, given) for part, given in zip(rest, taken, strict=True)]
+        if any(not part or min(part.values()) < 0 for part in rest):
             return None
-        parts.append(SettledPot(amount, raked, taken))
+        split.append(SettledPot(amount, raked, taken))
     if rake > amounts[-1] * rake_basis_points // 10_000:
         return None
-    parts.append(SettledPot(amounts[-1], rake, shares))
-    return parts
+    split.append(SettledPot(amounts[-1], rake, rest))
+    return split
+
+
+def _taken(amount: int, parts: Sequence[Shares]) -> list[Shares]:
+    """Take an amount out of parts in their proportion, evenly from all who share one.
+
+    Odd chips come out of the first part, and of the first shares in it.
+    """
+    sizes = [sum(part.values()) for part in parts]
+    wanted = [amount * size // sum(sizes) for size in sizes]
+    wanted[0] += amount - sum(wanted)
+    taken: list[Shares] = []
+    for size, part in zip(wanted, parts, strict=True):
+        even, odd = divmod(size, len(part))
+        taken.append({p: share for i, p in enumerate(part) if (share := even + (i < odd))})
+    return taken
+
+
+def _less(part: Shares, taken: Shares) -> Shares:
+    return {p: left for p, share in part.items() if (left := share - taken.get(p, 0))}

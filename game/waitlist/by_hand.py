@@ -46,7 +46,8 @@ def seat(
 ) -> WaitlistSeated:
     """Seat a player with a buy-in from their wallet; without one, only note that they were seated.
 
-    The player alone is told their rejoin token, on their own channel.
+    Wallets are for staff: a host could take chips to the table that nobody meant to bring. The
+    player alone is told their rejoin token, on their own channel.
 
     Raises:
         Refused: `forbidden`, `not_found`, `room_full` where there is no seat for them, and as
@@ -58,6 +59,8 @@ def seat(
     if buy_in is None:
         done = ended(state, entry, "seated", "waitlist_seat", principal, ctx, out)
         return WaitlistSeated(seq=done.seq, entry=done.entry)
+    if principal.role != "staff":
+        raise Refused(ErrorCode.FORBIDDEN, "Only staff may seat somebody from their wallet.")
     if not entry.has_client:
         raise bad_field("buy_in", "This player has no wallet; leave the buy-in out.")
     index = entry.seat_index if command.seat_index is None else command.seat_index

@@ -127,7 +127,7 @@ def accept(
     index = entry.seat_index
     if index is None:
         raise Refused(ErrorCode.CONFLICT, "No seat is held for you; you will be called.")
-    taken = seat_waiting(state, entry, principal.name, index, command.buy_in, ctx, out)
+    taken = seat_waiting(state, entry, entry.player_name, index, command.buy_in, ctx, out)
     audit(entry, "waitlist_accept", principal, ctx, out, seat_index=index)
     return WaitlistAccepted(
         seq=state.seq,

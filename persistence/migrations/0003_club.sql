@@ -21,7 +21,11 @@ ALTER TABLE hands
     ADD COLUMN runouts         smallint,
     ADD COLUMN other_boards    text[] NOT NULL DEFAULT '{}',
     ADD COLUMN run_it_deadline timestamptz,
-    ADD COLUMN run_it_votes    jsonb NOT NULL DEFAULT '{}';
+    ADD COLUMN run_it_votes    jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN button          smallint GENERATED ALWAYS AS (button_seat) STORED;
+
+-- The shorter names that readers of these tables know.
+ALTER TABLE actions ADD COLUMN seat smallint GENERATED ALWAYS AS (seat_index) STORED;
 
 CREATE TABLE room_bans (
     room_id   text NOT NULL REFERENCES rooms,

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from server.auth.errors import KeysUnavailable, Unauthenticated
+from server.settings import JwtAlgorithm
 
 MIN_REFETCH_S = 30.0
 """An unknown key id may be anybody's invention: it causes one fetch in this time at most."""
@@ -18,17 +19,18 @@ MAX_AGE_S = 600.0
 """Older keys are fetched again, so that a key that the provider withdrew stops being good."""
 FETCH_TIMEOUT_S = 5.0
 
-_KEY_TYPES = {"RS256": "RSA", "ES256": "EC"}
+_ALGORITHMS = {"RSA": "RS256", "EC": "ES256"}
+"""The one algorithm that a type of key is good for: a token has no say in it."""
 _log = structlog.get_logger(__name__)
 
 
 class Jwks:
-    """The keys of one URL that fit one algorithm, by key id.
+    """The keys of one URL that fit one algorithm (or, with `JWKS`, any of those here), by key id.
 
     While the provider cannot be reached, or answers nonsense, the keys already held stay good.
     """
 
-    def __init__(self, url: str, algorithm: str, client: httpx.AsyncClient) -> None:
+    def __init__(self, url: str, algorithm: JwtAlgorithm, client: httpx.AsyncClient) -> None:
         """Remember where the keys are; nothing is fetched yet. The client stays the caller's."""
         self._url = url
         self._algorithm = algorithm
@@ -90,16 +92,19 @@ class Jwks:
         entries = document.get("keys") if isinstance(document, Mapping) else None
         keys: dict[str | None, jwt.PyJWK] = {}
         for entry in entries if isinstance(entries, list) else ():
+            if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+                continue
+            kind = entry.get("kty")
+            algorithm = _ALGORITHMS.get(kind) if isinstance(kind, str) else None
             if (
-                not isinstance(entry, dict)
-                or entry.get("kty") != _KEY_TYPES[self._algorithm]
-                or entry.get("use", "sig") != "sig"
-                or entry.get("alg", self._algorithm) != self._algorithm
+                algorithm is None
+                or self._algorithm not in (algorithm, "JWKS")
+                or entry.get("alg", algorithm) != algorithm
             ):
                 continue
             kid = entry.get("kid")
             try:
-                keys[kid if isinstance(kid, str) else None] = jwt.PyJWK(entry, self._algorithm)
+                keys[kid if isinstance(kid, str) else None] = jwt.PyJWK(entry, algorithm)
             except (jwt.PyJWTError, ValueError, TypeError) as error:
                 _log.warning("jwks.key_refused", kid=kid, error=type(error).__name__)
         return keys

@@ -5,7 +5,7 @@ lives, so that `hydrate` can tell a user the one they have; after a restart they
 """
 
 from collections import OrderedDict
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from persistence import tokens
 from persistence.pool import Pool
@@ -20,6 +20,14 @@ REMEMBERED_TOKENS = 100_000
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class Rejoined(NamedTuple):
+    """Who came back into which room, and the token that replaces the one that they used."""
+
+    principal: Principal
+    room_id: str
+    token: str
 
 
 class RejoinBook:
@@ -65,10 +73,11 @@ class RejoinBook:
             room_id, user_id, role, seat_index
         )
 
-    async def use(self, room_id: str, token: str) -> tuple[Principal, str]:
+    async def use(self, room_id: str | None, token: str) -> Rejoined:
         """Let somebody in by their token; they get a new one for it.
 
-        Used again while it overlaps with its successor, it gives that same successor.
+        The token alone says which room it is for; a `room_id` beside it has to agree. Used again
+        while it overlaps with its successor, it gives that same successor.
 
         Raises:
             Unauthenticated: the token lets nobody into this room.
@@ -81,10 +90,10 @@ class RejoinBook:
         principal = Principal(UserId(holder.user_id), holder.display_name)
         successor = self._successors.get(digest)
         if successor is not None and successor[0] > now:
-            return principal, successor[1]
-        fresh = await self._rotate(room_id, holder.user_id, holder.role, None)
+            return Rejoined(principal, holder.room_id, successor[1])
+        fresh = await self._rotate(holder.room_id, holder.user_id, holder.role, None)
         _put(self._successors, digest, (now + self._overlap_ms, fresh))
-        return principal, fresh
+        return Rejoined(principal, holder.room_id, fresh)
 
     async def _rotate(
         self, room_id: str, user_id: str, role: RoomRole, seat_index: int | None

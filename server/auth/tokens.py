@@ -1,7 +1,8 @@
 """Access tokens: JWTs of the identity provider, or of the server itself, become principals.
 
 The algorithm is the configured one and never the token's choice: a token that names another is
-refused before any key is looked at, which closes `none` and HS256 keyed with a public key.
+refused before any key is looked at, which closes `none` and HS256 keyed with a public key. Where
+the keys of a provider say it, it is the key's, by its type, and no choice of the token's either.
 
 Errors: `server.auth.errors`.
 """
@@ -26,7 +27,7 @@ MAX_NAME_CHARS = 60
 
 
 class AccessTokens:
-    """Verify access tokens, all with one algorithm and one source of keys."""
+    """Verify access tokens, all with one source of keys, each of which has one algorithm."""
 
     def __init__(
         self,
@@ -38,8 +39,9 @@ class AccessTokens:
     ) -> None:
         """Pin the algorithm: `keys` is the secret for HS256, else the provider's keys."""
         if (algorithm == "HS256") != isinstance(keys, str):
-            raise ValueError("HS256 takes a secret, RS256 and ES256 take a JWKS")
+            raise ValueError("HS256 takes a secret, everything else a JWKS")
         self._algorithm = algorithm
+        self._allowed = ("RS256", "ES256") if algorithm == "JWKS" else (algorithm,)
         self._keys = keys
         self._audience = audience
         self._issuer = issuer
@@ -81,23 +83,27 @@ class AccessTokens:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, TypeError):
             raise Unauthenticated("the token is malformed") from None
-        if header.get("alg") != self._algorithm:
+        if header.get("alg") not in self._allowed:
             raise Unauthenticated("the token's algorithm is not the configured one")
         kid = header.get("kid")
         return kid if isinstance(kid, str) else None
 
     def _claims(self, token: str, key: str | jwt.PyJWK) -> dict[str, Any]:
+        algorithm = self._algorithm if isinstance(key, str) else key.algorithm_name
         try:
             return jwt.decode(
                 token,
                 key,
-                algorithms=[self._algorithm],
+                algorithms=[algorithm],
                 audience=self._audience,
                 issuer=self._issuer,
                 options={
                     "require": ["exp", "sub"],
                     "verify_aud": self._audience is not None,
                     "verify_iss": self._issuer is not None,
+                    # RFC 7519 section 4.1.6: it tells the age and forbids nothing. The provider's
+                    # clock may well be a second ahead of ours.
+                    "verify_iat": False,
                     # A provider's weak key is refused; our own secret was judged with the settings.
                     "enforce_minimum_key_length": self._algorithm != "HS256",
                 },
@@ -145,7 +151,7 @@ def _reason(error: jwt.PyJWTError) -> str:
     match error:
         case jwt.ExpiredSignatureError():
             return "the token has expired"
-        case jwt.ImmatureSignatureError() | jwt.InvalidIssuedAtError():
+        case jwt.ImmatureSignatureError():
             return "the token is not valid yet"
         case jwt.InvalidAudienceError():
             return "the token is for another audience"
@@ -153,6 +159,8 @@ def _reason(error: jwt.PyJWTError) -> str:
             return "the token is from another issuer"
         case jwt.MissingRequiredClaimError():
             return "the token lacks a required claim"
+        case jwt.InvalidAlgorithmError():
+            return "the token's algorithm is not that of its key"
         case jwt.InvalidSignatureError():
             return "the token's signature is wrong"
         case jwt.InvalidKeyError():

@@ -103,6 +103,8 @@ class Gateway:
     async def identify(self, command: Authenticate) -> tuple[Principal, str | None]:
         """Find out who a socket speaks for; with a rejoin token, the new one that replaces it.
 
+        A rejoin token says which room it is for: the command has that room afterwards.
+
         Raises:
             Unauthenticated: nobody can be made of it.
             Refused: `bad_request` for neither or both tokens, `unavailable`.
@@ -112,11 +114,9 @@ class Gateway:
         try:
             if command.token is not None:
                 principal, successor = await self._access_tokens.verify(command.token), None
-            elif command.room_id is None:
-                raise bad_field("room_id", "A rejoin token is for a room: say which.")
             else:
                 assert command.rejoin_token is not None
-                principal, successor = await self.club.rejoin_with(
+                principal, command.room_id, successor = await self.club.rejoin_with(
                     command.room_id, command.rejoin_token
                 )
         except KeysUnavailable:

@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct
 from persistence.accounts import AuditLine, LedgerLine
 from protocol.views import RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
 from server.answers import QuarantinedRoom
+from server.archive import HandLine
 from server.http.bodies import camel
 
 NOT_ON_HTTP = frozenset({"re"})
@@ -53,6 +54,13 @@ class AuditAnswer(Struct, frozen=True, kw_only=True):
     """Lines, newest first; `next_before` asks for older ones, None when there are none."""
 
     entries: list[AuditLine]
+    next_before: int | None
+
+
+class HandsAnswer(Struct, frozen=True, kw_only=True):
+    """Hands, newest first; `next_before` asks for older ones, None when there are none."""
+
+    hands: list[HandLine]
     next_before: int | None
 
 

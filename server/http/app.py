@@ -1,12 +1,15 @@
 """The application: every route behind one gate that authenticates, decodes, answers and logs."""
 
+import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import structlog
+import trio
 from quart import Response, g, request
 from quart.ctx import RequestContext
 from quart_trio import QuartTrio
@@ -19,7 +22,7 @@ from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from server.auth.errors import KeysUnavailable, Unauthenticated
 from server.auth.tokens import AccessTokens
-from server.http import games, me, operation, rooms, staff, waitlist
+from server.http import games, me, operation, records, rooms, staff, waitlist
 from server.http.answers import write_answer
 from server.http.bodies import Body, NoBody, UserRef, read_body, read_query
 from server.http.calls import (
@@ -52,10 +55,12 @@ ALL_ROUTES: tuple[Route, ...] = (
     *games.ROUTES.all,
     *waitlist.ROUTES.all,
     *me.ROUTES.all,
+    *records.ROUTES.all,
     *staff.ROUTES.all,
     *operation.ROUTES.all,
 )
 
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -112,7 +117,7 @@ def create_app(
         metrics=metrics,
         ws_url=lambda: (
             settings.advertised_ws_address
-            or f"ws://{_in_url(settings.host)}:{addresses.ws_port}{WEBSOCKET_PATH}"
+            or f"ws://{_reached_at(settings.host)}:{addresses.ws_port}{WEBSOCKET_PATH}"
         ),
         openapi_document=cache(lambda: encode_json(openapi(ALL_ROUTES))),
     )
@@ -134,7 +139,11 @@ class _Gate:
     def __init__(self, edge: Edge, access_tokens: AccessTokens) -> None:
         self._edge = edge
         self._tokens = access_tokens
-        self._rates = Rates(edge.settings.commands_per_s, edge.settings.command_burst)
+        # As much as a user may send over all the sockets that they may have.
+        sockets = edge.settings.sockets_per_user
+        self._rates = Rates(
+            edge.settings.commands_per_s * sockets, edge.settings.command_burst * sockets
+        )
 
     def view(self, route: Route) -> Callable[..., Awaitable[Response]]:
         """Make the function that Quart calls for a route, with the path's parameters."""
@@ -182,7 +191,7 @@ class _Gate:
         return principal
 
     def _within_rate(self, principal: Principal) -> None:
-        wait_s = self._rates.take(principal.user_id, time.monotonic())
+        wait_s = self._rates.take(principal.user_id, trio.current_time())
         if wait_s:
             raise Refused(ErrorCode.RATE_LIMITED, "Too many requests.", retry_after_s=wait_s)
 
@@ -204,8 +213,8 @@ def _require_asker(asker: Principal, takes: Body) -> None:
     """Refuse a `userId` that is not the asker's, in what was taken or in the query."""
     named: UserRef | None = getattr(takes, "user_id", None)
     require_me(asker, named)
-    require_me(asker, request.args.get("userId"))
-    require_me(asker, request.args.get("user_id"))
+    require_me(asker, request.args.get("userId") or None)
+    require_me(asker, request.args.get("user_id") or None)
 
 
 def _frame(app: QuartTrio, cors: Cors) -> None:
@@ -275,5 +284,13 @@ def _sentence(error: Unauthenticated) -> str:
     return f"{error.reason[:1].upper()}{error.reason[1:]}."
 
 
-def _in_url(host: str) -> str:
+def _reached_at(host: str) -> str:
+    """Write, as it stands in a URL, the host where the asker reaches the server.
+
+    A server that listens on every address has none that it could tell: then it is the one that the
+    asker has just used.
+    """
+    if host in _EVERY_ADDRESS:
+        with contextlib.suppress(ValueError):
+            host = urlsplit(f"//{request.host}").hostname or host
     return f"[{host}]" if ":" in host else host

@@ -37,6 +37,9 @@ UserRef = UserKey | Annotated[int, Meta(ge=0, le=2**63 - 1)]
 TableRef = RoomKey | Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A room's id, as a number where an older portal sends it so."""
 LineId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+HandNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+HandsLimit = Annotated[int, Meta(ge=1, le=100)]
+"""Fewer than lines of a ledger: each hand is played again to tell of it."""
 Limit = Annotated[int, Meta(ge=1, le=500)]
 
 _WORD = re.compile(r"_([a-z0-9])")
@@ -58,7 +61,7 @@ class MeBody(Body, frozen=True, kw_only=True):
 
 
 class NamedBody(MeBody, frozen=True, kw_only=True):
-    """With the name that other people shall see; the token's where left out."""
+    """With the name that other people shall see; the known one where left out."""
 
     display_name: DisplayName | None = None
 
@@ -195,6 +198,13 @@ class LedgerQuery(MeBody, frozen=True, kw_only=True):
     limit: Limit = 50
 
 
+class HandsQuery(MeBody, frozen=True, kw_only=True):
+    """`before`: only hands with a lower number."""
+
+    before: HandNumber | None = None
+    limit: HandsLimit = 20
+
+
 class AuditQuery(Body, frozen=True, kw_only=True):
     """Only lines that agree with all of these."""
 
@@ -235,12 +245,13 @@ def read_body(data: bytes, kind: type[B]) -> B:
 
 
 def read_query(values: Mapping[str, str], kind: type[B]) -> B:
-    """Convert a query, whose values are all text.
+    """Convert a query, whose values are all text; one that is left empty counts as left out.
 
     Raises:
         Refused: `bad_request`, with the field.
     """
-    return _converted(dict(values), kind, strict=False)
+    given = {name: value for name, value in values.items() if value}
+    return _converted(given, kind, strict=False)
 
 
 def _converted(plain: dict[str, Any], kind: type[B], *, strict: bool) -> B:

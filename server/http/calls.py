@@ -2,11 +2,12 @@
 document are both made from these, so they cannot drift.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from quart import Response
 
 from persistence.errors import Unavailable
@@ -30,11 +31,13 @@ _PATH_KINDS: Mapping[str, Any] = {
     "room_id": RoomKey,
     "game_id": RoomKey,
     "user_id": UserKey,
+    "number": Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\Z")],
     "table_id": RoomKey,
     "entry_id": EntryKey,
     "id": EntryKey,
 }
 """Bounds of each parameter that paths have; what msgspec takes for a type."""
+_PARAMETER = re.compile(r"{(\w+)}")
 
 
 class Edge(Struct, frozen=True, kw_only=True):
@@ -125,7 +128,7 @@ class Route(NamedTuple):
     @property
     def parameters(self) -> list[str]:
         """The path's parameters, in snake_case."""
-        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+        return _PARAMETER.findall(self.path)
 
     @property
     def has_body(self) -> bool:

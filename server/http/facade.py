@@ -10,6 +10,7 @@ from protocol.replies import Ok
 from protocol.values import RoomRole
 from protocol.views import RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
 from server.answers import Me, Membership, QuarantinedRoom
+from server.archive import File, HandLine
 
 
 class Waitlists(Protocol):
@@ -68,6 +69,17 @@ class Club(Protocol):
         command_id: str | None,
     ) -> int:
         """Credit (or with a negative amount debit) a wallet; return the new balance."""
+
+    async def hands(
+        self, principal: Principal, room_id: str, before: int | None, limit: int
+    ) -> Sequence[HandLine]:
+        """List a room's finished hands, newest first."""
+
+    async def hand_history(self, principal: Principal, room_id: str, number: int) -> File:
+        """Write a finished hand in PHH, with the hole cards that the asker may know."""
+
+    async def room_books(self, principal: Principal, room_id: str) -> File:
+        """Write a room's ledger as CSV."""
 
     async def audit_log(self, principal: Principal, filters: AuditFilters) -> Sequence[AuditLine]:
         """List lines of the audit log, newest first."""

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from game.poker.variants import VARIANTS
 from protocol.errors import ErrorCode
-from protocol.schema import Document, schemas
+from protocol.schema import Document, schemas, with_values
 from protocol.values import LooseSettings, SettingsPatch
 from protocol.views import RoomSnapshot
 from server.http.answers import NOT_ON_HTTP
@@ -19,6 +20,8 @@ from server.http.problems import PROBLEM_TYPE, STATUS, Problem
 JSON = "application/json"
 
 _REF = "#/components/schemas/"
+_ID = {"type": "string", "minLength": 1, "maxLength": 64}
+_NUMBER = {"type": "integer", "minimum": 1}
 _CAMEL = "Http"
 """Prefix of the camelCase form of a type that the WebSocket sends in snake_case."""
 
@@ -29,7 +32,7 @@ def openapi(routes: Iterable[Route]) -> Document:
     paths: dict[str, Document] = {}
     for route in listed:
         paths.setdefault(in_camel(route.path), {})[route.method.lower()] = _operation(route)
-    return {
+    document: Document = {
         "openapi": "3.1.0",
         "info": {
             "title": "Cardroom",
@@ -44,6 +47,13 @@ def openapi(routes: Iterable[Route]) -> Document:
             },
         },
     }
+    return listing_variants(document)
+
+
+def listing_variants(document: Document) -> Document:
+    """Return a document in which the wire's variants are those that the rules know."""
+    listed: Document = with_values(document, "Variant", tuple(VARIANTS))
+    return listed
 
 
 def in_camel(path: str) -> str:
@@ -74,7 +84,7 @@ def _path_parameters(route: Route) -> list[Document]:
             "name": camel(name),
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+            "schema": _NUMBER if name == "number" else _ID,
         }
         for name in route.parameters
     ]

@@ -12,7 +12,7 @@ from protocol.schema import asyncapi
 from server.http.answers import ConfigAnswer, HealthAnswer, LimitsView, ReadyAnswer, write_answer
 from server.http.bodies import NoBody
 from server.http.calls import Call, Routes, plain_response
-from server.http.openapi import JSON
+from server.http.openapi import JSON, listing_variants
 
 ROUTES = Routes("operation")
 
@@ -74,7 +74,7 @@ async def asyncapi_document(call: Call, _: NoBody) -> Response:
     """Get the description of the WebSocket protocol."""
     socket = urlsplit(call.edge.ws_url())
     document = asyncapi(socket.netloc, socket.path or "/", socket.scheme)
-    return plain_response(encode_json(document), JSON)
+    return plain_response(encode_json(listing_variants(document)), JSON)
 
 
 @ROUTES("GET", "/docs", takes=NoBody, answers=HTML, access="anybody")

@@ -74,7 +74,7 @@ async def call_waiting(call: Call, _: NoBody) -> Ok:
 
 @ROUTES("POST", f"{_ENTRY}/seat", takes=SeatWaitingBody, answers=WaitlistSeated)
 async def seat_waiting(call: Call, body: SeatWaitingBody) -> Ok:
-    """Seat somebody from their wallet, or note that they were seated by hand (host and staff)."""
+    """Seat somebody from their wallet (staff), or note that they were seated by hand (host too)."""
     return await call.run(
         commands.WaitlistSeat(
             entry_id=call.path["entry_id"], seat_index=body.seat_index, buy_in=body.buy_in

@@ -14,6 +14,10 @@ from server.transport.endpoint import Route
 from server.transport.limits import Counters, TransportLimits
 from server.transport.shared import Shared
 
+# What the kernel may keep for a peer that does not read. Left alone it keeps megabytes, and the
+# limits of the queue, which begins behind that, would say little about how far back a peer may be.
+_KERNEL_BUFFER_BYTES = 128 * 1024
+
 # One round of the accept loop takes no more than this before others have their turn.
 _ACCEPTS_PER_ROUND = 32
 _CONNECTIONS_PER_ROUND = 256
@@ -167,6 +171,8 @@ async def serve(
         try:
             for listener in listen_sockets:
                 listener.setblocking(False)
+                # Sockets that it accepts inherit this.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER_BYTES)
                 nursery.start_soon(transport.accept, listener)
             nursery.start_soon(transport.sweep)
             task_status.started(transport)

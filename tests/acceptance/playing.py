@@ -6,7 +6,6 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import trio
@@ -14,8 +13,11 @@ import trio
 from bench.outside import Message, Outside, Refusal, connected
 from bench.server_process import ServerProcess
 from server.embedded import EmbeddedPostgres
+from tests.support.folders import temporary_folder
+from tests.support.served import PATIENT
 
 FAST = {
+    **PATIENT,
     "CARDROOM_HAND_INTERVAL_S": "0.05",
     "CARDROOM_STARTING_BALANCE": "1000000",
     "CARDROOM_COMMANDS_PER_S": "1000",
@@ -34,19 +36,16 @@ TABLE = {
 }
 """Settings of a room that lets everybody in."""
 
-CLEAN_UP_S = 30.0
+CLEAN_UP_S = 60.0
 
 
 @asynccontextmanager
 async def serving(
     settings: dict[str, str] | None = None, *, start: bool = True
 ) -> AsyncIterator[ServerProcess]:
-    """Run a server with settings over `FAST`; nothing of it, its database included, stays.
-
-    Its folder is not pytest's: another run closes that to PostgreSQL's own system user.
-    """
-    with TemporaryDirectory(prefix="cardroom-") as folder:
-        async with serving_in(Path(folder) / "data", settings, start=start) as server:
+    """Run a server with settings over `FAST`; nothing of it, its own database included, stays."""
+    with temporary_folder() as folder:
+        async with serving_in(folder / "data", settings, start=start) as server:
             yield server
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import signal
 import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
@@ -29,32 +25,34 @@ from tests.acceptance.playing import (
     room_events,
     seqs,
     serving,
-    serving_in,
     table,
 )
 from tests.support.database_proxy import Commit, DatabaseProxy, database_proxy
+from tests.support.patience import PATIENCE_S
+from tests.support.postgres import kill_postgres
 
 USERS = ["ann", "bob", "cat"]
-PROMPT_S = 3.5
-BACK_S = 8.0
+DB_TIMEOUT_S = 2.0
+PROMPT_S = 10.0
+"""That, and whatever a busy machine adds; no time-out is longer."""
 BUY_IN = 50_000
 
 
 @asynccontextmanager
-async def wired(*, start: bool = True) -> AsyncIterator[tuple[ServerProcess, DatabaseProxy]]:
+async def wired(
+    database_url: str, *, start: bool = True
+) -> AsyncIterator[tuple[ServerProcess, DatabaseProxy]]:
     """Run a server with a wire to its database that can be cut."""
-    with TemporaryDirectory(prefix="cardroom-") as folder:
-        postgres = await EmbeddedPostgres.start(Path(folder) / "database")
-        try:
-            async with database_proxy(postgres.url()) as proxy:
-                settings = {"DATABASE_URL": proxy.url, "CARDROOM_HTTP_PORT": str(_free_port())}
-                if not start:
-                    proxy.cut()
-                async with serving_in(Path(folder) / "data", settings, start=start) as server:
-                    yield server, proxy
-        finally:
-            with trio.CancelScope(shield=True):
-                await postgres.stop()
+    async with database_proxy(database_url) as proxy:
+        settings = {
+            "DATABASE_URL": proxy.url,
+            "CARDROOM_DB_TIMEOUT_S": str(DB_TIMEOUT_S),
+            "CARDROOM_HTTP_PORT": str(_free_port()),
+        }
+        if not start:
+            proxy.cut()
+        async with serving(settings, start=start) as server:
+            yield server, proxy
 
 
 async def ready(server: ServerProcess) -> tuple[int, str]:
@@ -63,7 +61,7 @@ async def ready(server: ServerProcess) -> tuple[int, str]:
 
     def ask() -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -78,7 +76,7 @@ async def metric(server: ServerProcess, name: str) -> float:
     """Sum a metric over its labels."""
 
     def read() -> str:
-        with urllib.request.urlopen(f"{server.http_url}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"{server.http_url}/metrics", timeout=PATIENCE_S) as answer:
             return str(answer.read().decode())
 
     text = await trio.to_thread.run_sync(read)
@@ -110,7 +108,7 @@ async def assert_away(client: Outside, room_id: str) -> None:
 
 async def back(client: Outside, room_id: str) -> None:
     """Wait until commands are carried out again."""
-    with trio.fail_after(BACK_S):
+    with trio.fail_after(PATIENCE_S):
         while True:
             try:
                 await client.ask("hydrate", room_id=room_id)
@@ -125,12 +123,18 @@ async def back(client: Outside, room_id: str) -> None:
 
 async def until_ready(server: ServerProcess, wanted: bool) -> str:
     """Wait until `/readyz` says yes, or no; return what it says."""
-    with trio.fail_after(BACK_S):
+    with trio.fail_after(PATIENCE_S):
         while True:
             status, text = await ready(server)
             if status and (status == 200) is wanted:
                 return text
             await trio.sleep(0.1)
+
+
+async def told_everything(players: list[Seated]) -> None:
+    """Wait until each player's socket has brought all that was sent before."""
+    for player in players:
+        await player.client.ask("heartbeat")
 
 
 async def play(
@@ -174,19 +178,25 @@ async def assert_unharmed(server: ServerProcess, host: Outside, room_id: str) ->
     assert pot + sum(seat["chips"] for seat in room["seats"]) == BUY_IN * len(USERS)
 
 
-@pytest.mark.fail_after(45)
-async def test_nothing_is_told_while_it_is_away_and_all_goes_on_when_it_is_back() -> None:
-    async with wired() as (server, proxy), table(server, USERS, buy_in=BUY_IN) as (host, seated):
+@pytest.mark.fail_after(120)
+async def test_nothing_is_told_while_it_is_away_and_all_goes_on_when_it_is_back(
+    database_url: str,
+) -> None:
+    async with (
+        wired(database_url) as (server, proxy),
+        table(server, USERS, buy_in=BUY_IN) as (host, seated),
+    ):
         room_id = seated[0].room_id
         await play(seated, 8, 1)
         assert (await ready(server))[0] == 200
         proxy.cut()
+        # The server has noticed, and what it had been told before is with everybody.
+        await assert_away(seated[0].client, room_id)
+        await told_everything(seated)
         heard = {player: len(player.client.events) for player in seated}
-        # What is under way at the cut is answered once it is known; this comes after it.
-        await trio.sleep(0.3)
-        for _ in range(2):
-            await assert_away(seated[0].client, room_id)
+        await assert_away(seated[0].client, room_id)
         assert '"away"' in (await until_ready(server, False)).replace(" ", "")
+        await told_everything(seated)
         for player in seated:
             assert len(player.client.events) == heard[player], "something was told"
         proxy.mend()
@@ -196,11 +206,13 @@ async def test_nothing_is_told_while_it_is_away_and_all_goes_on_when_it_is_back(
         await assert_unharmed(server, host, room_id)
 
 
-@pytest.mark.fail_after(45)
+@pytest.mark.fail_after(120)
 @pytest.mark.parametrize("fate", list(Commit))
-async def test_a_command_in_flight_at_the_cut_is_answered_truly(fate: Commit) -> None:
+async def test_a_command_in_flight_at_the_cut_is_answered_truly(
+    database_url: str, fate: Commit
+) -> None:
     async with (
-        wired() as (server, proxy),
+        wired(database_url) as (server, proxy),
         table(server, USERS, buy_in=BUY_IN, auto_start=False) as (host, seated),
     ):
         room_id = seated[0].room_id
@@ -212,14 +224,15 @@ async def test_a_command_in_flight_at_the_cut_is_answered_truly(fate: Commit) ->
         in_flight = await client.post(**command)
         await proxy.fallen.wait()
         await trio.sleep(1.0)
+        await host.ask("heartbeat")
         assert seqs(room_events(host, room_id))[-1] == before, "nobody can know yet"
         proxy.mend()
         if fate is Commit.UNANSWERED:
-            with trio.fail_after(BACK_S):
+            with trio.fail_after(PATIENCE_S):
                 first = await client.reply_to(in_flight)
             assert first["seq"] == before + 1
         else:
-            with trio.fail_after(BACK_S), pytest.raises(Refusal) as refused:
+            with trio.fail_after(PATIENCE_S), pytest.raises(Refusal) as refused:
                 await client.reply_to(in_flight)
             assert refused.value.code == "unavailable"
             first = await client.ask(**command)
@@ -234,16 +247,21 @@ async def test_a_command_in_flight_at_the_cut_is_answered_truly(fate: Commit) ->
         await assert_unharmed(server, host, room_id)
 
 
-@pytest.mark.fail_after(45)
-async def test_many_short_cuts_under_play_lose_nothing() -> None:
+@pytest.mark.fail_after(120)
+async def test_many_short_cuts_under_play_lose_nothing(database_url: str) -> None:
     rng = random.Random(3)
-    async with wired() as (server, proxy), table(server, USERS, buy_in=BUY_IN) as (host, seated):
+    async with (
+        wired(database_url) as (server, proxy),
+        table(server, USERS, buy_in=BUY_IN) as (host, seated),
+    ):
         room_id = seated[0].room_id
+        cuts = 0
         with trio.CancelScope() as end:
             async with trio.open_nursery() as nursery:
                 for number, player in enumerate(seated):
                     nursery.start_soon(_act_whenever, player, random.Random(number))
-                for _ in range(12):
+                while cuts < 12 or len(room_events(host, room_id)) <= 60:
+                    cuts += 1
                     await trio.sleep(rng.uniform(0.1, 0.6))
                     if rng.random() < 0.5:
                         proxy.next_commit = rng.choice(list(Commit))
@@ -257,8 +275,7 @@ async def test_many_short_cuts_under_play_lose_nothing() -> None:
                     proxy.mend()
                 end.cancel()
         await back(host, room_id)
-        await play(seated, 9, 4)
-        assert len(room_events(host, room_id)) > 60, "this was no load"
+        await play(seated, 9, 4, recovering=True)
         await assert_unharmed(server, host, room_id)
 
 
@@ -275,14 +292,14 @@ async def _act_whenever(player: Seated, rng: random.Random) -> None:
         await trio.sleep(0.02)
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_a_killed_postgresql_under_a_running_server() -> None:
-    async with serving() as server, table(server, USERS, buy_in=BUY_IN) as (host, seated):
+    settings = {"CARDROOM_DB_TIMEOUT_S": str(DB_TIMEOUT_S)}
+    async with serving(settings) as server, table(server, USERS, buy_in=BUY_IN) as (host, seated):
         room_id = seated[0].room_id
         await play(seated, 8, 5)
         pid = int((server.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
-        await trio.sleep(0.5)
+        await kill_postgres(pid)
         await assert_away(seated[0].client, room_id)
         # Whoever starts it again lets go of it at once: the server still uses it.
         await (await EmbeddedPostgres.start(server.data_dir)).stop()
@@ -291,9 +308,11 @@ async def test_a_killed_postgresql_under_a_running_server() -> None:
         await assert_unharmed(server, host, room_id)
 
 
-@pytest.mark.fail_after(60)
-async def test_a_server_whose_database_is_away_at_start_waits_says_so_and_then_serves() -> None:
-    async with wired(start=False) as (server, proxy):
+@pytest.mark.fail_after(120)
+async def test_a_server_whose_database_is_away_at_start_waits_says_so_and_then_serves(
+    database_url: str,
+) -> None:
+    async with wired(database_url, start=False) as (server, proxy):
         server.launch()
         assert '"away"' in (await until_ready(server, False)).replace(" ", "")
         await trio.sleep(3.0)
@@ -305,6 +324,9 @@ async def test_a_server_whose_database_is_away_at_start_waits_says_so_and_then_s
 
 
 def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Pick a port that nobody has, and that the kernel gives nobody who asks for any."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 import trio
 
 from bench.outside import connected
 from bench.server_process import ServerProcess
 from tests.acceptance.playing import Seated, serving, table
+from tests.support.served import web
 
+DISCONNECT_S = 1.5
+FREE_SEAT_S = 4.5
 GRACE = {
-    "CARDROOM_DISCONNECT_AFTER_S": "1.5",
-    "CARDROOM_FREE_SEAT_AFTER_S": "3.5",
+    "CARDROOM_DISCONNECT_AFTER_S": str(DISCONNECT_S),
+    "CARDROOM_FREE_SEAT_AFTER_S": str(FREE_SEAT_S),
     "CARDROOM_SPECTATOR_DROP_AFTER_S": "1.5",
 }
 BUY_IN = 10_000
 WALLET = 1_000_000
+LATE_MS = 5_000
+"""Later than this nobody is acted for, on however busy a machine."""
 
 
 async def balance(server: ServerProcess, user: str) -> int:
     """Ask for a user's wallet."""
-    async with httpx.AsyncClient() as http:
-        answer = await http.get(
-            f"{server.http_url}/api/me",
-            headers={"Authorization": f"Bearer {server.token(user)}"},
-        )
-        return int(answer.json()["balance"])
+    async with web(server, user) as http:
+        return int((await http.get("/api/me")).json()["balance"])
 
 
-@pytest.mark.fail_after(45)
-async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chips() -> None:
+@pytest.mark.fail_after(120)
+async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chips(
+    database_url: str,
+) -> None:
     async with (
-        serving(GRACE) as server,
+        serving(GRACE | {"DATABASE_URL": database_url}) as server,
         table(server, ["ann", "bob", "cat"], buy_in=BUY_IN, auto_start=False) as (host, seated),
     ):
         ann = seated[0]
@@ -40,15 +42,15 @@ async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chi
             await eve.ask("join", room_id=ann.room_id)
             await eve.ask("spectate", room_id=ann.room_id)
         assert await balance(server, "ann") == WALLET - BUY_IN
-        await ann.client.aclose()
         left = trio.current_time()
+        await ann.client.aclose()
         gone = await host.event_of("player_disconnected", user_id="ann")
-        assert trio.current_time() - left > 1.2
-        assert gone["last_seen_at"] <= gone["at"] - 1500
+        assert trio.current_time() - left > DISCONNECT_S - 0.1
+        assert gone["last_seen_at"] <= gone["at"] - DISCONNECT_S * 1000
         await host.event_of("player_sat_out", user_id="ann", reason="disconnected")
         await host.event_of("spectator_left", user_id="eve", reason="unseen")
         freed = await host.event_of("seat_freed", user_id="ann")
-        assert trio.current_time() - left > 3.0
+        assert trio.current_time() - left > FREE_SEAT_S - 0.1
         assert freed["chips"] == BUY_IN
         assert await balance(server, "ann") == WALLET
         room = await host.ask("hydrate", room_id=ann.room_id)
@@ -59,30 +61,33 @@ async def test_who_stays_away_sits_out_and_then_loses_the_seat_and_keeps_the_chi
         assert [e["user_id"] for e in away] == ["ann"]
 
 
-@pytest.mark.fail_after(45)
-async def test_who_is_back_in_time_keeps_the_seat() -> None:
+@pytest.mark.fail_after(120)
+async def test_who_is_back_in_time_keeps_the_seat(database_url: str) -> None:
     async with (
-        serving(GRACE) as server,
+        serving(GRACE | {"DATABASE_URL": database_url}) as server,
         table(server, ["ann", "bob"], buy_in=BUY_IN, auto_start=False) as (host, seated),
     ):
-        ann = seated[0]
+        ann, bob = seated
         await ann.client.aclose()
+        await bob.client.aclose()
         await host.event_of("player_disconnected", user_id="ann")
         async with connected(
             server.ws_url, token=server.token("ann"), room_id=ann.room_id
         ) as client:
             await host.event_of("player_reconnected", user_id="ann")
-            await trio.sleep(4.5)
+            # Bob left after her: by then her seat would be free as well.
+            await host.event_of("seat_freed", user_id="bob")
             room = await client.ask("hydrate", room_id=ann.room_id)
-            mine = room["seats"][0]
+            (mine,) = room["seats"]
             assert (mine["user_id"], mine["connected"]) == ("ann", True)
-            assert "seat_freed" not in [e["type"] for e in host.events]
 
 
-@pytest.mark.fail_after(60)
-async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out() -> None:
+@pytest.mark.fail_after(120)
+async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out(
+    database_url: str,
+) -> None:
     async with (
-        serving() as server,
+        serving({"DATABASE_URL": database_url}) as server,
         table(
             server,
             ["ann", "bob"],
@@ -95,10 +100,10 @@ async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out() -> None
         ann, bob = seated
         await host.ask("start", room_id=ann.room_id)
         turn = await ann.turn()
-        assert turn["timebank_remaining"] == 1000
+        assert (turn["deadline"] - turn["at"], turn["timebank_remaining"]) == (5000, 1000)
         first = await host.event_of("player_action", user_id="ann")
         # Five seconds and the time bank; heads-up, the button has the small blind to complete.
-        assert 5.9 < (first["at"] - turn["at"]) / 1000 < 6.6
+        assert 6000 <= first["at"] - turn["at"] < 6000 + LATE_MS
         assert (first["action"], first["auto"]) == ("FOLD", True)
         await host.event_of("hand_complete")
         mark = len(host.events)
@@ -109,16 +114,17 @@ async def test_the_clock_acts_for_who_does_not_and_twice_sits_them_out() -> None
         asked = next(
             e for e in host.events[mark:] if e["type"] == "turn_started" and e["user_id"] == "ann"
         )
-        assert asked["timebank_remaining"] == 0
-        assert 4.9 < (checked["at"] - asked["at"]) / 1000 < 5.6
+        assert (asked["deadline"] - asked["at"], asked["timebank_remaining"]) == (5000, 0)
+        assert 5000 <= checked["at"] - asked["at"] < 5000 + LATE_MS
         assert (checked["action"], checked["auto"]) == ("CHECK", True)
         out = await host.event_of("player_sat_out", user_id="ann")
         assert out["reason"] == "clock"
 
 
-@pytest.mark.fail_after(60)
-async def test_time_without_a_server_counts_against_nobody() -> None:
+@pytest.mark.fail_after(120)
+async def test_time_without_a_server_counts_against_nobody(database_url: str) -> None:
     settings = {
+        "DATABASE_URL": database_url,
         "CARDROOM_DISCONNECT_AFTER_S": "4",
         "CARDROOM_FREE_SEAT_AFTER_S": "7",
     }

@@ -29,13 +29,16 @@ from protocol.values import ClubRole
 from server.app import Addresses, run_server
 from server.auth.tokens import mint
 from server.settings import load
+from tests.support.patience import PATIENCE_S
 from tests.support.served import FAST, rows
 
 ROOMS = 50
-PHASE_S = 4.0
+ACTIONS = 20
+"""That each table makes in peace, and again from when the broken one begins to fail."""
 SECRET = "a secret of the tests that is long enough"
+NOTICED = 10.0
 MAX_LATENCY_S = 2.0
-"""Generous: the server, its database and a hundred bots share the machine with other tests."""
+"""An action was held up if it took longer than this, and so many times as long as in peace."""
 
 
 class Table:
@@ -101,7 +104,7 @@ def token_of(user_id: str, role: ClubRole = "player") -> str:
     return mint(SECRET, user_id=user_id, name=user_id, role=role)
 
 
-@pytest.mark.fail_after(100)
+@pytest.mark.fail_after(240)
 async def test_a_room_whose_rules_raise_is_set_aside_and_fifty_others_play_on(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,24 +143,21 @@ async def test_a_room_whose_rules_raise_is_set_aside_and_fifty_others_play_on(
                 for user_id in table.users:
                     players.start_soon(table.play, sockets[user_id], random.Random(user_id))
 
-            await trio.sleep(PHASE_S)
+            await played(others, [0] * ROOMS)
             before = [table.actions for table in others]
             calm = max(table.slowest_s for table in others)
             for table in others:
                 table.slowest_s = 0.0
 
             broken_ids.add(broken.room_id)
-            began = trio.current_time()
             told = await provoke(broken, sockets)
-            await trio.sleep(max(0.0, began + PHASE_S - trio.current_time()))
+            await played(others, before)
             after = [table.actions for table in others]
             worst = max(table.slowest_s for table in others)
 
             # The others noticed nothing.
-            assert min(after[i] - before[i] for i in range(ROOMS)) >= 1
-            assert sum(after) - sum(before) > 0.5 * sum(before)
             assert not sum((table.refused for table in others), Counter())
-            assert worst < MAX_LATENCY_S, (calm, worst)
+            assert worst < max(MAX_LATENCY_S, NOTICED * calm), (calm, worst)
 
             # Its own clients were told, with what finds the error in the log and nothing else.
             assert [reply["code"] for reply in told[:-1]] == ["internal"] * (len(told) - 1)
@@ -171,7 +171,7 @@ async def test_a_room_whose_rules_raise_is_set_aside_and_fifty_others_play_on(
             # An operator sees it and lifts it once the rules are mended.
             staff = {"Authorization": f"Bearer {token_of('floor', 'staff')}"}
             player = {"Authorization": f"Bearer {token_of('a1')}"}
-            async with httpx.AsyncClient(base_url=base, headers=staff) as http:
+            async with httpx.AsyncClient(base_url=base, headers=staff, timeout=PATIENCE_S) as http:
                 await see_and_lift(http, broken.room_id, player, broken_ids)
             room = await sockets["a0"].ask("hydrate", room_id=broken.room_id)
             actor = broken.users[room["hand"]["actor_seat"]]
@@ -182,6 +182,14 @@ async def test_a_room_whose_rules_raise_is_set_aside_and_fifty_others_play_on(
             await trio.testing.wait_all_tasks_blocked()
             print({"actions": sum(after), "calm_s": calm, "worst_s": worst, "told": len(told)})
             nursery.cancel_scope.cancel()
+
+
+async def played(tables: list[Table], before: list[int]) -> None:
+    """Wait until each table has made enough actions beyond those before."""
+    while any(  # noqa: ASYNC110 - bots at sockets
+        table.actions < made + ACTIONS for table, made in zip(tables, before, strict=True)
+    ):
+        await trio.sleep(0.02)
 
 
 async def open_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
@@ -220,7 +228,7 @@ async def see_and_lift(
     assert (await http.get("/api/staff/rooms/quarantined")).json()["rooms"] == []
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_a_room_that_cannot_be_read_does_not_keep_the_others_from_starting(
     tmp_path: Path,
 ) -> None:

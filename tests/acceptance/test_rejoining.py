@@ -22,8 +22,10 @@ from tests.acceptance.reducer import Table
 
 PLAYERS = ["ann", "bob", "cat", "dan"]
 WATCHERS = ["eve", "fay", "gus"]
-PLAY_S = 8.0
+HANDS = 15
+RETURNS = 60
 LIVES_S = (0.02, 0.6)
+WAYS = {f"{way} {how}" for way in ("access", "rejoin", "subscribe") for how in ("since", "whole")}
 
 
 class Returning:
@@ -39,7 +41,7 @@ class Returning:
         self.rng = random.Random(seed)
         self.table: Table | None = None
         self.rejoin_token: str | None = None
-        self.ways: set[str] = set()
+        self.ways: list[str] = []
         self.heard: list[int] = []
         self.dealt_on_return = 0
         self.client: Outside | None = None
@@ -64,7 +66,7 @@ class Returning:
             who = {"rejoin_token": self.rejoin_token}
         elif way == "rejoin":
             way = "access"
-        self.ways.add(f"{way} {'since' if since else 'whole'}")
+        self.ways.append(f"{way} {'since' if since else 'whole'}")
         if way == "subscribe":
             await client.ask("authenticate", **who)
             reply = await client.ask("subscribe", channel=f"room:{self.room_id}", **since)
@@ -137,10 +139,12 @@ async def until_seq(watcher: Returning, seq: int) -> None:
                 scope.cancel()
 
 
-@pytest.mark.fail_after(90)
+@pytest.mark.fail_after(180)
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_whoever_comes_back_has_what_one_has_who_never_left(seed: int) -> None:
-    async with serving() as server, AsyncExitStack() as stack:
+async def test_whoever_comes_back_has_what_one_has_who_never_left(
+    database_url: str, seed: int
+) -> None:
+    async with serving({"DATABASE_URL": database_url}) as server, AsyncExitStack() as stack:
         host, seated = await stack.enter_async_context(table(server, PLAYERS, buy_in=100_000))
         room_id = seated[0].room_id
         for user in WATCHERS:
@@ -153,10 +157,14 @@ async def test_whoever_comes_back_has_what_one_has_who_never_left(seed: int) -> 
             Returning(server, user, room_id, seed * 100 + number)
             for number, user in enumerate([*PLAYERS, *WATCHERS])
         ]
-        with trio.move_on_after(PLAY_S):
-            async with trio.open_nursery() as nursery:
-                for watcher in returning:
-                    nursery.start_soon(watcher.come_and_go)
+        async with trio.open_nursery() as nursery:
+            for watcher in returning:
+                nursery.start_soon(watcher.come_and_go)
+            at = 0
+            while not _was_load(steady, returning):
+                await steady.event(lambda _: True, after=at)
+                at = len(steady.events)
+            nursery.cancel_scope.cancel()
         with trio.CancelScope() as end:
             async with trio.open_nursery() as nursery:
                 for player in seated:
@@ -171,7 +179,6 @@ async def test_whoever_comes_back_has_what_one_has_who_never_left(seed: int) -> 
                         break
                     await trio.sleep(0.05)
                 end.cancel()
-        assert last["game"]["hands_played"] >= 10, "this was no load"
         for watcher in returning:
             await until_seq(watcher, last["seq"])
 
@@ -190,13 +197,15 @@ async def test_whoever_comes_back_has_what_one_has_who_never_left(seed: int) -> 
             assert watcher.table.view() == final, watcher.user
             assert len(watcher.heard) == len(set(watcher.heard)), "an event came twice"
         assert seqs(room_events(steady, room_id))[-1] == last["seq"]
-        assert set.union(*(w.ways for w in returning)) == {
-            f"{way} {how}"
-            for way in ("access", "rejoin", "subscribe")
-            for how in ("since", "whole")
-        }
-        assert sum(w.dealt_on_return for w in returning if w.user in PLAYERS) > 0
         assert all(w.dealt_on_return == 0 for w in returning if w.user in WATCHERS)
+
+
+def _was_load(steady: Outside, returning: list[Returning]) -> bool:
+    """Whether enough was played, and people came back in every way and often enough."""
+    hands = sum(event["type"] == "hand_complete" for event in steady.events)
+    ways = [way for watcher in returning for way in watcher.ways]
+    dealt = sum(w.dealt_on_return for w in returning if w.user in PLAYERS)
+    return hands >= HANDS and len(ways) >= RETURNS and set(ways) == WAYS and dealt > 0
 
 
 async def _finish(player: Seated, rng: random.Random) -> None:
@@ -209,18 +218,21 @@ async def _finish(player: Seated, rng: random.Random) -> None:
         await trio.sleep(0.05)
 
 
-@pytest.mark.fail_after(60)
-async def test_a_hydration_in_the_middle_of_a_hand_is_what_the_events_made() -> None:
+@pytest.mark.fail_after(120)
+async def test_a_hydration_in_the_middle_of_a_hand_is_what_the_events_made(
+    database_url: str,
+) -> None:
     rng = random.Random(7)
     async with (
-        serving({"CARDROOM_HAND_INTERVAL_S": "0"}) as server,
+        serving({"CARDROOM_HAND_INTERVAL_S": "0", "DATABASE_URL": database_url}) as server,
         table(server, PLAYERS, buy_in=3_000) as (host, seated),
     ):
         room_id = seated[0].room_id
         async with connected(server.ws_url) as watching:
             reply = await watching.ask("authenticate", token=server.token("host"), room_id=room_id)
             state, at = Table(reply["room"]), 0
-            for _ in range(120):
+            acted = 0
+            while acted < 80:
                 now = await host.ask("hydrate", room_id=room_id)
                 while state.seq < now["seq"]:
                     event = await watching.event(lambda _: True, after=at)
@@ -236,6 +248,7 @@ async def test_a_hydration_in_the_middle_of_a_hand_is_what_the_events_made() -> 
                         )
                     )
                     await actor.act(**choose(told["legal"], rng))
+                    acted += 1
                 elif sum(s["chips"] > 0 for s in now["seats"]) < 2:
                     break
                 else:
@@ -244,9 +257,10 @@ async def test_a_hydration_in_the_middle_of_a_hand_is_what_the_events_made() -> 
             assert state.game["hands_played"] >= 3
 
 
-@pytest.mark.fail_after(60)
-async def test_too_long_away_is_told_so_and_gets_the_room() -> None:
-    async with serving() as server, table(server, ["ann", "bob"]) as (_, seated):
+@pytest.mark.fail_after(120)
+async def test_too_long_away_is_told_so_and_gets_the_room(database_url: str) -> None:
+    settings = {"DATABASE_URL": database_url}
+    async with serving(settings) as server, table(server, ["ann", "bob"]) as (_, seated):
         room_id = seated[0].room_id
         channel = f"room:{room_id}"
         for _ in range(160):
@@ -260,10 +274,12 @@ async def test_too_long_away_is_told_so_and_gets_the_room() -> None:
             assert ahead["recovered"] is False
 
 
-@pytest.mark.fail_after(60)
-async def test_a_used_token_gives_one_successor_for_a_while_and_then_nothing() -> None:
+@pytest.mark.fail_after(120)
+async def test_a_used_token_gives_one_successor_for_a_while_and_then_nothing(
+    database_url: str,
+) -> None:
     async with (
-        serving({"CARDROOM_REJOIN_OVERLAP_S": "1.5"}) as server,
+        serving({"CARDROOM_REJOIN_OVERLAP_S": "3", "DATABASE_URL": database_url}) as server,
         table(server, ["ann", "bob"]) as (_, seated),
     ):
         room_id = seated[0].room_id
@@ -271,19 +287,23 @@ async def test_a_used_token_gives_one_successor_for_a_while_and_then_nothing() -
         second = await _used(server, room_id, first)
         assert second != first
         assert await _used(server, room_id, first) == second
-        await trio.sleep(2.0)
+        await trio.sleep(3.1)
         assert await _turned_away(server, room_id, first)
         third = await _used(server, room_id, second)
         assert third not in (first, second)
         async with connected(server.ws_url) as client:
             other = await client.refused("authenticate", rejoin_token=third, room_id="elsewhere")
             assert other["code"] == "unauthenticated"
+        async with connected(server.ws_url) as client:
+            reply = await client.ask("authenticate", rejoin_token=third)
+            assert reply["room"]["room"]["id"] == room_id
+            assert (await client.ask("sit_out"))["seq"] > reply["room"]["seq"]
 
 
-@pytest.mark.fail_after(60)
-async def test_the_token_of_a_kicked_user_lets_nobody_in() -> None:
+@pytest.mark.fail_after(120)
+async def test_the_token_of_a_kicked_user_lets_nobody_in(database_url: str) -> None:
     async with (
-        serving() as server,
+        serving({"DATABASE_URL": database_url}) as server,
         table(server, ["ann", "bob"], auto_start=False) as (
             host,
             seated,
@@ -298,9 +318,13 @@ async def test_the_token_of_a_kicked_user_lets_nobody_in() -> None:
         assert await _used(server, room_id, await _token_of(seated[1]))
 
 
-@pytest.mark.fail_after(60)
-async def test_a_token_outlives_its_time_while_its_users_hand_runs() -> None:
-    settings = {"CARDROOM_REJOIN_TOKEN_TTL_S": "1", "CARDROOM_REJOIN_OVERLAP_S": "0.5"}
+@pytest.mark.fail_after(120)
+async def test_a_token_outlives_its_time_while_its_users_hand_runs(database_url: str) -> None:
+    settings = {
+        "CARDROOM_REJOIN_TOKEN_TTL_S": "1",
+        "CARDROOM_REJOIN_OVERLAP_S": "0.5",
+        "DATABASE_URL": database_url,
+    }
     async with (
         serving(settings) as server,
         table(server, ["ann", "bob"], auto_start=False, turn_seconds=60) as (host, seated),
@@ -311,12 +335,12 @@ async def test_a_token_outlives_its_time_while_its_users_hand_runs() -> None:
         await host.ask("start", room_id=room_id)
         await ann.turn()
         await bob.client.aclose()
-        await trio.sleep(3.0)
+        await trio.sleep(2.0)
         newer = await _used(server, room_id, token)
-        await trio.sleep(3.0)
+        await trio.sleep(2.0)
         newest = await _used(server, room_id, newer)
         await ann.act("FOLD")
-        await trio.sleep(3.0)
+        await trio.sleep(2.0)
         assert await _turned_away(server, room_id, newest)
 
 

@@ -13,15 +13,18 @@ import httpx
 import msgspec
 import pytest
 import trio
+from pokerkit import HandHistory
 
 from bench.outside import JSON, MSGPACK, Closed, Message, Outside, Refusal, connected
 from bench.secrecy import over_sockets
 from bench.server_process import ServerProcess
 from game.poker.hand import Hand
+from game.poker.variants import VARIANTS
 from tests.support.served import FAST, rows, web
 from tests.support.two_decks import Leak, compare_hand
 
-PLAY_S = 10.0
+HANDS = 20
+MORE_HANDS = 10
 ROLES = ("host", "player", "spectator", "approved", "pending", "guest")
 PLAYERS = ("p0", "p1", "p2", "p3")
 PEOPLE = ("host", *PLAYERS, "watcher", "approved", "pending", "stranger", "floor")
@@ -80,6 +83,8 @@ class Inspector:
                 value = self._showdown(value)
             elif value.get("type") == "cards_dealt":
                 value = self._own_cards(value)
+            elif "board" in value and "winners" in value:
+                value = self._hand_line(value)
             elif "me" in value and "seats" in value:
                 value = self._snapshot(value)
             for key, part in value.items():
@@ -112,6 +117,37 @@ class Inspector:
         assert told["hole_cards"] == self._truth.holes[told["hand_id"], self._user_id]
         self._count["own cards"] += 1
         return told | {"hole_cards": []}
+
+    def _hand_line(self, told: Message) -> Message:
+        assert told["board"] == self._truth.boards[told["id"]]
+        self._count["hand lines"] += 1
+        return told | {"board": []}
+
+    def inspect_text(self, text: str) -> None:
+        """Inspect a file: a hand history's actions have cards, each with its reason."""
+        if text.startswith("variant = "):
+            self._history(HandHistory.loads(text))
+            text = re.sub(r"^actions = .*$", "", text, flags=re.MULTILINE)
+            self._count["histories"] += 1
+        assert not CARD.search(ID.sub("", text)), f"{self._user_id} was told {text!r}"
+
+    def _history(self, history: HandHistory) -> None:
+        hand_id, users = (history.user_defined_fields[name] for name in ("_hand_id", "_user_ids"))
+        board: list[str] = []
+        for action in history.actions:
+            match action.split():
+                case ["d", "db", cards]:
+                    board += re.findall("..", cards)
+                case ["d", "dh", player, cards] | [player, "sm", cards]:
+                    number = int(player[1:]) - 1
+                    assert history.seats is not None
+                    hole = self._truth.tabled.get((hand_id, history.seats[number] - 1))
+                    if users[number] == self._user_id:
+                        hole = self._truth.holes[hand_id, self._user_id]
+                    assert cards == ("????" if hole is None else "".join(hole))
+                case _:
+                    assert not has_card(action)
+        assert board == self._truth.boards[hand_id]
 
     def _snapshot(self, told: Message) -> Message:
         self._count["snapshots"] += 1
@@ -152,10 +188,10 @@ class Person:
                     yield msgspec.msgpack.decode(frame)
         yield from self.bodies
 
-    async def be_there(self, end: float) -> None:
-        """Connect, follow the rooms and be nosy; connect again, again and again until `end`."""
+    async def be_there(self) -> None:
+        """Connect, follow the rooms and be nosy; connect again and again, until cancelled."""
         async with web(self._server, self.name, self.role) as http:
-            while trio.current_time() < end:
+            while True:
                 coding = self.rng.choice([MSGPACK, JSON])
                 room_id = self.rng.choice(self.rooms)
                 token = self.tokens.pop(room_id, None)
@@ -164,10 +200,10 @@ class Person:
                 else:
                     how = {"rejoin_token": token}
                 how |= self.rng.choice([{}, {"last_seq": self.rng.randrange(400)}])
-                await self._session(http, coding, room_id, how, end)
+                await self._session(http, coding, room_id, how)
 
     async def _session(
-        self, http: httpx.AsyncClient, coding: str, room_id: str, how: Message, end: float
+        self, http: httpx.AsyncClient, coding: str, room_id: str, how: Message
     ) -> None:
         async with connected(self._server.ws_url, coding=coding) as socket:
             self.sockets.append(socket)
@@ -180,7 +216,7 @@ class Person:
                     nursery.start_soon(self._play, socket)
                 for other in self.rooms:
                     await self._ask(socket, "subscribe", channel=f"room:{other}")
-                until = min(end, trio.current_time() + self.rng.uniform(1, 4))
+                until = trio.current_time() + self.rng.uniform(1, 4)
                 while trio.current_time() < until:
                     await self._pry(socket, self.rng.choice(self.rooms))
                     await self._look_up(http, self.rng.choice(self.rooms))
@@ -252,7 +288,7 @@ class Person:
                 f"{room}/membership",
                 f"{room}/spectators",
                 f"{room}/hands",
-                f"{room}/hands/1.phh",
+                f"{room}/hands/{self.rng.randrange(1, 15)}.phh",
                 f"{room}/ledger.csv",
                 "/api/rooms",
                 "/api/me",
@@ -271,9 +307,15 @@ class Person:
             self.texts.append(answer.text)
 
 
-async def make_room(server: ServerProcess, *, host_plays: bool) -> str:
+async def make_room(server: ServerProcess, *, host_plays: bool, variant: str) -> str:
     """Make a room with somebody in every role."""
-    settings = {"big_blind": 10, "max_buy_in": 100_000, "auto_start": True, "turn_seconds": 5}
+    settings = {
+        "variant": variant,
+        "big_blind": 10,
+        "max_buy_in": 100_000,
+        "auto_start": True,
+        "turn_seconds": 5,
+    }
     async with connected(server.ws_url, token=server.token("host")) as host:
         made = await host.ask("create_room", settings=settings)
         room_id: str = made["room"]["id"]
@@ -291,29 +333,36 @@ async def make_room(server: ServerProcess, *, host_plays: bool) -> str:
     return room_id
 
 
-async def play(people: list[Person], seconds: float) -> None:
-    """Have everybody there for so long."""
-    end = trio.current_time() + seconds
+async def play(server: ServerProcess, people: list[Person], hands: int) -> None:
+    """Have everybody there until so many hands have ended."""
+    ended = "SELECT count(*) AS n FROM hands WHERE ended_at IS NOT NULL"
+    wanted = rows(server, ended)[0]["n"] + hands
     async with trio.open_nursery() as nursery:
         for person in people:
-            nursery.start_soon(person.be_there, end)
+            nursery.start_soon(person.be_there)
+        while rows(server, ended)[0]["n"] < wanted:  # noqa: ASYNC110 - another process
+            await trio.sleep(0.2)
+        nursery.cancel_scope.cancel()
 
 
-@pytest.mark.fail_after(110)
+@pytest.mark.fail_after(240)
 async def test_hole_cards_reach_their_owner_only(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data", FAST)
     await server.start()
     try:
         async with web(server, "p0") as http:
             documents = [(await http.get(f"/{name}.json")).text for name in ("asyncapi", "openapi")]
-        room_ids = [await make_room(server, host_plays=plays) for plays in (False, True)]
+        room_ids = [
+            await make_room(server, host_plays=False, variant="nlhe"),
+            await make_room(server, host_plays=True, variant="plo8"),
+        ]
         people = [Person(server, name, seed) for seed, name in enumerate(PEOPLE)]
         for person in people:
             person.rooms = room_ids
-        await play(people, PLAY_S)
+        await play(server, people, HANDS)
         await server.kill()
         await server.start()
-        await play(people, PLAY_S / 2)
+        await play(server, people, MORE_HANDS)
         async with web(server, "p0") as http:
             after = [(await http.get(f"/{name}.json")).text for name in ("asyncapi", "openapi")]
         ports = re.compile(r"127\.0\.0\.1:\d+")
@@ -327,7 +376,7 @@ async def test_hole_cards_reach_their_owner_only(tmp_path: Path) -> None:
                 count["messages"] += 1
                 inspector.inspect(message)
             for text in person.texts:
-                assert not CARD.search(text)
+                inspector.inspect_text(text)
                 count["texts"] += 1
         log = server.log()
         for line in log.splitlines():
@@ -337,28 +386,33 @@ async def test_hole_cards_reach_their_owner_only(tmp_path: Path) -> None:
     finally:
         await server.stop()
     print(dict(count), len(truth.decks), "hands")
-    assert len(truth.decks) >= 20
     assert count["hands tabled"] > 50
     assert count["own cards"] > 50
+    assert count["hand lines"] > 50
+    assert count["histories"] > 10
     assert len(truth.tabled) < len(truth.holes), "somebody folded or mucked"
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_other_cards_give_bystanders_the_same_bytes_over_sockets() -> None:
-    count = await over_sockets(5, first_seed=1_000)
-    assert count["hands"] == 5
+    count = await over_sockets(len(VARIANTS), first_seed=1_000)
+    assert all(count[variant] == 1 for variant in VARIANTS)
     assert count["compared"] > 100
 
 
-def test_other_cards_give_bystanders_the_same_bytes() -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_other_cards_give_bystanders_the_same_bytes(variant: str) -> None:
     count: Counter[str] = Counter()
-    for seed in range(50_000, 50_060):
-        compare_hand(seed, count)
-    assert count["showdowns"] > 10
-    assert count["compared"] > 5_000
+    for seed in range(50_000, 50_030):
+        compare_hand(seed, count, variant)
+    assert count["showdowns"] > 5
+    assert count["compared"] > 2_500
 
 
-def test_a_card_that_shows_too_early_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_card_that_shows_too_early_is_noticed(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = Hand.shown
 
     def careless(hand: Hand, seat_index: int) -> list[str] | None:
@@ -366,4 +420,4 @@ def test_a_card_that_shows_too_early_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Hand, "shown", careless)
     with pytest.raises(Leak, match="seed 3"):
-        compare_hand(3, Counter())
+        compare_hand(3, Counter(), variant)

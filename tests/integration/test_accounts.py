@@ -16,7 +16,7 @@ from protocol.ids import UserId
 from protocol.principal import Principal
 from tests.support.live_rooms import AS_JOURNAL
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
 NOW = 1_700_000_000_000
 STAFF = Principal(user_id=UserId("sue"), name="Sue", role="staff")

@@ -6,6 +6,8 @@ from functools import partial
 import msgspec
 import pytest
 import trio
+import trio.testing
+from trio.testing import MockClock
 
 from client.club import CardroomClient, open_club
 from client.connection import open_connection
@@ -27,16 +29,17 @@ from protocol.events import Event
 from protocol.replies import Changed, Ok, Seen
 from protocol.values import SettingsPatch
 from tests.support.fake_club import FakeClub, Message, Peer, fake_club
+from tests.support.patience import PATIENCE_S
 from tests.support.room_play import HOST, PlayedRoom, seated_room
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
 QUICK = Timing(
-    connect_s=2.0,
-    reply_s=2.0,
+    connect_s=PATIENCE_S,
+    reply_s=PATIENCE_S,
     close_s=0.5,
-    heartbeat_s=60.0,
-    command_s=10.0,
+    heartbeat_s=2 * PATIENCE_S,
+    command_s=PATIENCE_S,
     backoff_first_s=0.02,
     backoff_max_s=0.1,
     restart_spread_s=0.05,
@@ -124,20 +127,32 @@ async def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_heartbeats_go_out_and_one_without_an_answer_ends_the_connection() -> None:
+async def test_heartbeats_go_out_and_one_without_an_answer_ends_the_connection(
+    mock_clock: MockClock,
+) -> None:
     async with fake_club() as club:
-        timing = msgspec.structs.replace(QUICK, heartbeat_s=0.05, reply_s=0.2)
+        timing = msgspec.structs.replace(QUICK, heartbeat_s=10.0, reply_s=5.0)
         async with open_club(club.url, "t", timing=timing) as client:
-            await club.until(lambda: len(club.of_type("heartbeat")) >= 3)
+            for number in range(1, 4):
+                await next_heartbeat(club, number, mock_clock)
             assert len(club.peers) == 1
 
             async def silence(peer: Peer, command: Message) -> None:
                 pass
 
             club.on("heartbeat", silence)
+            await next_heartbeat(club, 4, mock_clock)
+            mock_clock.jump(5)
             await club.until(lambda: len(club.peers) == 2)
             del club.handlers["heartbeat"]
             assert await client.ask(commands.Heartbeat(), Seen) is not None
+
+
+async def next_heartbeat(club: FakeClub, number: int, clock: MockClock) -> None:
+    """Let the time of a heartbeat come, and the heartbeat with it."""
+    await trio.testing.wait_all_tasks_blocked(0.05)  # for the answer to the one before it
+    clock.jump(10)
+    await club.until(lambda: len(club.of_type("heartbeat")) == number)
 
 
 async def test_a_command_in_flight_is_sent_again_under_its_id() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from tests.support.postgres import PostgresForTests
 
 Connection = TrioConnection[tuple[Any, ...]]
 
-pytestmark = pytest.mark.fail_after(15)
+SLEEP = "SELECT pg_sleep(600)"
+
+pytestmark = pytest.mark.fail_after(60)
 
 
 async def one(conn: Connection, query: str, params: list[Any] | None = None) -> Any:
@@ -34,10 +38,36 @@ async def assert_usable(conn: Connection) -> None:
     assert await one(conn, "SELECT 42") == 42
 
 
-async def backend_state(url: str, pid: int) -> str:
-    conn: Connection = await TrioConnection.connect(url, autocommit=True)
+async def until_waiting(observer: Connection, waiting: Connection, wanted: str) -> None:
+    """Return once a session waits for something: ``PgSleep``, or an ``advisory`` lock."""
+    query = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
+    while await one(observer, query, [waiting.info.backend_pid]) != wanted:
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.fixture
+async def observer(database_url: str) -> AsyncIterator[Connection]:
+    """Another connection, to see what the first one is at."""
+    conn: Connection = await TrioConnection.connect(database_url, autocommit=True)
     async with conn:
-        return str(await one(conn, "SELECT state FROM pg_stat_activity WHERE pid = %s", [pid]))
+        yield conn
+
+
+async def cancel_asleep(
+    observer: Connection, sleeper: Connection, run: Callable[[], Awaitable[object]]
+) -> None:
+    """Run something and cancel it when its session is asleep on the server."""
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+
+            async def cancel() -> None:
+                await until_waiting(observer, sleeper, "PgSleep")
+                scope.cancel()
+
+            nursery.start_soon(cancel)
+            await run()
+            await trio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
 
 
 async def test_statements_are_prepared_and_answer_rows(connection: Connection) -> None:
@@ -116,12 +146,11 @@ async def test_nested_transactions_and_rollback(connection: Connection) -> None:
 
 
 async def test_cancelled_statement_ends_on_the_server(
-    connection: Connection, database_url: str
+    connection: Connection, observer: Connection
 ) -> None:
-    with trio.move_on_after(0.1) as scope:
-        await connection.execute("SELECT pg_sleep(60)")
-    assert scope.cancelled_caught
-    assert await backend_state(database_url, connection.info.backend_pid) == "idle"
+    await cancel_asleep(observer, connection, partial(connection.execute, SLEEP))
+    query = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+    assert await one(observer, query, [connection.info.backend_pid]) == "idle"
     await assert_usable(connection)
 
 
@@ -134,18 +163,24 @@ async def test_statement_is_not_sent_in_a_cancelled_scope(connection: Connection
     assert await one(connection, "SELECT count(*) FROM t") == 0
 
 
-async def test_cancelled_transaction_rolls_back(connection: Connection) -> None:
+async def test_cancelled_transaction_rolls_back(
+    connection: Connection, observer: Connection
+) -> None:
     await connection.execute("CREATE TABLE t (n int)")
-    with trio.move_on_after(0.1) as scope:
+    with trio.CancelScope() as scope:
         async with connection.transaction():
             await connection.execute("INSERT INTO t VALUES (1)")
+            scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
     await assert_usable(connection)
-    with trio.move_on_after(0.1):
+
+    async def insert_and_sleep() -> None:
         async with connection.transaction():
             await connection.execute("INSERT INTO t VALUES (1)")
-            await connection.execute("SELECT pg_sleep(60)")
+            await connection.execute(SLEEP)
+
+    await cancel_asleep(observer, connection, insert_and_sleep)
     await assert_usable(connection)
     assert await one(connection, "SELECT count(*) FROM t") == 0
 
@@ -163,14 +198,14 @@ async def test_cancellation_before_commit_rolls_back(connection: Connection) -> 
 
 @pytest.mark.parametrize("pipelined", [False, True])
 async def test_cancellation_during_commit_lets_it_finish(
-    connection: Connection, pipelined: bool
+    connection: Connection, observer: Connection, pipelined: bool
 ) -> None:
-    # A deferred trigger makes COMMIT itself take its time.
+    # A deferred trigger makes COMMIT itself wait.
     await connection.execute(
         """
         CREATE TABLE t (n int);
         CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-            'BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END';
+            'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
         CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION slow()
         """
@@ -180,36 +215,53 @@ async def test_cancellation_during_commit_lets_it_finish(
         async with connection.transaction():
             await connection.execute("INSERT INTO t VALUES (1)")
 
-    with trio.move_on_after(0.15) as scope:
-        if pipelined:
-            async with connection.pipeline():
+    await observer.execute("SELECT pg_advisory_lock(1)")
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+
+            async def cancel() -> None:
+                await until_waiting(observer, connection, "advisory")
+                scope.cancel()
+                # What a cancellation does to a commit, it has done by then.
+                await trio.testing.wait_all_tasks_blocked(0.1)
+                await observer.execute("SELECT pg_advisory_unlock(1)")
+
+            nursery.start_soon(cancel)
+            if pipelined:
+                async with connection.pipeline():
+                    await insert()
+            else:
                 await insert()
-        else:
-            await insert()
-        await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
     assert scope.cancelled_caught
     assert await one(connection, "SELECT count(*) FROM t") == 1
     await assert_usable(connection)
 
 
-async def test_cancelled_pipeline_is_drained(connection: Connection) -> None:
+async def test_cancelled_pipeline_is_drained(connection: Connection, observer: Connection) -> None:
+    async def sleep_in_a_pipeline() -> None:
+        async with connection.pipeline() as pipeline:
+            await connection.execute("SELECT 1")
+            await connection.execute(SLEEP)
+            await connection.execute("SELECT 2")
+            await pipeline.sync()
+
     for _ in range(2):
-        with trio.move_on_after(0.1) as scope:
-            async with connection.pipeline() as pipeline:
-                await connection.execute("SELECT 1")
-                await connection.execute("SELECT pg_sleep(60)")
-                await connection.execute("SELECT 2")
-                await pipeline.sync()
-        assert scope.cancelled_caught
+        await cancel_asleep(observer, connection, sleep_in_a_pipeline)
         await assert_usable(connection)
 
 
-async def test_pipeline_cancelled_outside_a_statement_is_drained(connection: Connection) -> None:
-    with trio.move_on_after(0.1) as scope:
+async def test_pipeline_cancelled_outside_a_statement_is_drained(
+    connection: Connection, observer: Connection
+) -> None:
+    with trio.CancelScope() as scope:
         async with connection.pipeline():
             cursor = await connection.execute("SELECT 1")
             await cursor.fetchone()
-            await connection.execute("SELECT pg_sleep(60)")
+            await connection.execute(SLEEP)
+            # Sooner, there would be nothing to cancel yet, and the end would be that of the sleep.
+            await until_waiting(observer, connection, "PgSleep")
+            scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
     await assert_usable(connection)
@@ -217,9 +269,10 @@ async def test_pipeline_cancelled_outside_a_statement_is_drained(connection: Con
 
 async def test_cancelled_copy_leaves_connection_usable(connection: Connection) -> None:
     await connection.execute("CREATE TABLE t (n int)")
-    with trio.move_on_after(0.1) as scope:
+    with trio.CancelScope() as scope:
         async with connection.cursor() as cursor, cursor.copy("COPY t FROM STDIN") as copy:
             await copy.write_row([1])
+            scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
     await assert_usable(connection)
@@ -227,15 +280,13 @@ async def test_cancelled_copy_leaves_connection_usable(connection: Connection) -
 
 
 async def test_statement_that_cannot_be_cancelled_costs_the_connection(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, observer: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unreachable(*, timeout: float) -> None:
         raise pg.OperationalError("no route")
 
     monkeypatch.setattr(connection, "cancel_safe", unreachable)
-    with trio.move_on_after(0.1) as scope:
-        await connection.execute("SELECT pg_sleep(60)")
-    assert scope.cancelled_caught
+    await cancel_asleep(observer, connection, partial(connection.execute, SLEEP))
     assert connection.closed
 
 
@@ -249,7 +300,7 @@ async def test_terminated_session_raises_and_closes(
 
         nursery.start_soon(terminate)
         with pytest.raises(pg.AdminShutdown):
-            await connection.execute("SELECT pg_sleep(60)")
+            await connection.execute(SLEEP)
     assert connection.closed
 
 
@@ -262,7 +313,7 @@ async def test_closing_wakes_whoever_waits(connection: Connection) -> None:
 
         nursery.start_soon(close)
         with pytest.raises(psycopg.OperationalError):
-            await connection.execute("SELECT pg_sleep(60)")
+            await connection.execute(SLEEP)
 
 
 async def test_second_task_waits_for_the_first_ones_statement(connection: Connection) -> None:
@@ -278,7 +329,7 @@ async def test_notifications_arrive_and_time_out(connection: Connection, databas
     sender: Connection = await TrioConnection.connect(database_url, autocommit=True)
     async with sender:
         await sender.execute("NOTIFY news, 'hello'")
-    got = [n async for n in connection.notifies(timeout=5, stop_after=1)]
+    got = [n async for n in connection.notifies(timeout=30, stop_after=1)]
     assert [(n.channel, n.payload) for n in got] == [("news", "hello")]
     with trio.move_on_after(0.05) as scope:
         await anext(connection.notifies())
@@ -346,7 +397,8 @@ async def test_host_name_is_resolved(postgres: PostgresForTests) -> None:
             assert await one(conn, "SELECT 1") == 1
             assert conn.info.host == "localhost"
             # The cancel request is a connection of its own, to the same address.
-            with trio.move_on_after(0.1):
-                await conn.execute("SELECT pg_sleep(60)")
+            observer: Connection = await TrioConnection.connect(postgres.url("postgres"))
+            async with observer:
+                await cancel_asleep(observer, conn, partial(conn.execute, SLEEP))
             assert not conn.closed
         nursery.cancel_scope.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import pwd
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,9 +15,10 @@ import psycopg.conninfo
 import pytest
 import trio
 
-from server.embedded import EmbeddedFailed, EmbeddedPostgres
+from server.embedded import SYSTEM_USER, EmbeddedFailed, EmbeddedPostgres
+from tests.support.postgres import kill_postgres
 
-pytestmark = pytest.mark.fail_after(60)
+pytestmark = pytest.mark.fail_after(120)
 
 SMALL = {"shared_buffers": "16MB"}
 
@@ -101,8 +102,9 @@ async def test_long_path_gets_its_socket_elsewhere(tmp_path: Path) -> None:
 async def test_next_start_attaches_after_the_starter_was_killed(tmp_path: Path) -> None:
     async with started_by_child(tmp_path) as child:
         await kill(child)
-    with trio.fail_after(1):
-        server = await EmbeddedPostgres.start(tmp_path, options=SMALL)
+    pid = int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
+    server = await EmbeddedPostgres.start(tmp_path, options=SMALL)
+    assert server.pid == pid
     execute(server.url(), "SELECT 1")
     await server.stop()
     assert not is_up(server.url())
@@ -121,7 +123,7 @@ async def test_server_stays_while_another_process_uses_it(tmp_path: Path) -> Non
 async def test_killed_postgres_recovers_what_was_committed(tmp_path: Path) -> None:
     server = await EmbeddedPostgres.start(tmp_path, options=SMALL)
     execute(server.url(), "CREATE TABLE t AS SELECT 7 AS n")
-    os.kill(server.pid, signal.SIGKILL)
+    await kill_postgres(server.pid)
     again = await EmbeddedPostgres.start(tmp_path, options=SMALL)
     assert execute(again.url(), "SELECT n FROM t") == (7,)
     await server.stop()
@@ -155,6 +157,24 @@ async def test_options_change_on_a_running_server(tmp_path: Path) -> None:
     await other.stop()
     await server.stop()
     await server.stop()
+
+
+async def test_system_user_that_somebody_else_is_making_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned_away = [subprocess.CalledProcessError(1, "useradd")]
+
+    def ensure_user_exists(name: str) -> pwd.struct_passwd:
+        assert name == SYSTEM_USER
+        if turned_away:
+            raise turned_away.pop()
+        return pwd.getpwuid(os.getuid())
+
+    monkeypatch.setattr("server.embedded.pgserver.ensure_user_exists", ensure_user_exists)
+    monkeypatch.setattr("server.embedded.os.geteuid", lambda: 0)
+    with (tmp_path / "users").open("wb") as users:
+        EmbeddedPostgres(tmp_path, users)
+    assert not turned_away
 
 
 async def test_refusal_says_why(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The HTTP server against bytes from a real socket: nothing that a client sends ends it."""
+"""The HTTP server against bytes from a real socket: nothing that a client sends ends it.
+
+Where its limits matter time stands still (`mock_clock`), but for blocks of `time_passing`.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,20 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from server.http.app import HttpApp
 from server.http.serving import HttpLimits, serve_http
 from tests.support.http import FakeClub, bearer, make_app
+from tests.support.patience import PATIENCE_S
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
-QUICK = HttpLimits(head_s=0.5, request_s=0.6, send_s=0.3, linger_s=0.2)
+PATIENT = HttpLimits(
+    head_s=PATIENCE_S, request_s=PATIENCE_S, send_s=PATIENCE_S, linger_s=PATIENCE_S
+)
+LIMITS = HttpLimits(head_s=5, request_s=6, send_s=3, linger_s=2)
+STEP_S = 0.5
 UPGRADE = (
     b"GET /api/config HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -42,9 +51,27 @@ class Server:
             await stream.send_all(data)
             return await received(stream)
 
+    async def converse(self, data: bytes, answers: int = 1) -> bytes:
+        """Send bytes, read so many answers' heads, say that this was all, and read the rest."""
+        async with await self.connect() as stream:
+            await stream.send_all(data)
+            found = b""
+            while found.count(b"HTTP/1.1 ") < answers:
+                piece = await stream.receive_some()
+                assert piece, found
+                found += piece
+            await hang_up(stream)
+            return found + await received(stream)
+
     async def is_well(self) -> bool:
         answer = await self.exchange(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         return answer.startswith(b"HTTP/1.1 200") and b'"status":"ok"' in answer
+
+
+async def hang_up(stream: trio.SocketStream) -> None:
+    """Say that nothing more will be sent."""
+    with suppress(trio.BrokenResourceError):
+        await stream.send_eof()
 
 
 async def received(stream: trio.SocketStream) -> bytes:
@@ -76,12 +103,27 @@ async def running(
         async with trio.open_nursery() as nursery:
 
             async def serve(task_status: trio.TaskStatus[int]) -> None:
-                await serve_http(app, sock, limits=limits, task_status=task_status)
+                await serve_http(app, sock, limits=limits or PATIENT, task_status=task_status)
 
             port = await nursery.start(serve)
             assert port == sock.getsockname()[1]
             yield Server(port, club, app)
             nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def time_passing(clock: MockClock) -> AsyncIterator[None]:
+    """During the block, some time passes whenever everybody waits."""
+
+    async def go_on() -> None:
+        while True:
+            await trio.testing.wait_all_tasks_blocked()
+            clock.jump(STEP_S)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(go_on)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 def request(method: str, path: str, body: bytes = b"", *more: str, close: bool = True) -> bytes:
@@ -130,8 +172,8 @@ UPGRADES = {
 
 @pytest.mark.parametrize("data", UPGRADES.values(), ids=UPGRADES)
 async def test_upgrade_is_ignored_and_harms_nobody(data: bytes) -> None:
-    async with running(QUICK) as server:
-        answer = await server.exchange(data)
+    async with running() as server:
+        answer = await server.converse(data)
         assert answer.startswith(b"HTTP/1.1 ")
         assert b" 101 " not in answer
         assert not answer.startswith(b"HTTP/1.1 5")
@@ -140,8 +182,8 @@ async def test_upgrade_is_ignored_and_harms_nobody(data: bytes) -> None:
 
 
 async def test_request_behind_an_ignored_upgrade_is_answered() -> None:
-    async with running(QUICK) as server:
-        answer = await server.exchange(UPGRADES["with a second request"])
+    async with running() as server:
+        answer = await server.converse(UPGRADES["with a second request"], answers=2)
         assert answer.count(b"HTTP/1.1 200") == 2
 
 
@@ -167,13 +209,14 @@ GARBAGE = {
 
 @pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE)
 async def test_garbage_ends_its_own_connection_only(data: bytes) -> None:
-    async with running(QUICK) as server:
+    async with running() as server:
         async with await server.connect() as bystander, await server.connect() as stream:
             await bystander.send_all(GET[:20])
             await stream.send_all(data)
             await trio.testing.wait_all_tasks_blocked(0.01)
             await bystander.send_all(GET[20:])
             assert b" 200 " in await received_until(bystander, b"}")
+            await hang_up(stream)
             assert b"HTTP/1.1 5" not in await received(stream)
         assert await server.is_well()
         assert b"connection_failures_total 0.0" in server.app.metrics.exposition()
@@ -181,7 +224,7 @@ async def test_garbage_ends_its_own_connection_only(data: bytes) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_long_body_is_refused_before_it_has_come(chunked: bool) -> None:
-    async with running(QUICK) as server, await server.connect() as stream:
+    async with running() as server, await server.connect() as stream:
         head = request("POST", "/api/rooms/r1/join", close=False).decode()
         body = b" " * 20_000
         if chunked:
@@ -199,60 +242,62 @@ async def test_long_body_is_refused_before_it_has_come(chunked: bool) -> None:
 async def slow_head(stream: trio.SocketStream) -> None:
     for byte in GET * 100:
         await stream.send_all(bytes([byte]))
-        await trio.sleep(0.02)
+        await trio.sleep(STEP_S)
 
 
 async def slow_body(stream: trio.SocketStream) -> None:
     await stream.send_all(request("POST", "/api/rooms/r1/join", b"x" * 9000, close=False)[:-9000])
     while True:
         await stream.send_all(b" ")
-        await trio.sleep(0.02)
+        await trio.sleep(STEP_S)
 
 
-@pytest.mark.parametrize("dawdle", [slow_head, slow_body])
+@pytest.mark.parametrize(
+    ("dawdle", "limit_s"), [(slow_head, LIMITS.head_s), (slow_body, LIMITS.request_s)]
+)
 async def test_slow_sender_is_cut_off(
-    dawdle: Callable[[trio.SocketStream], Awaitable[None]],
+    dawdle: Callable[[trio.SocketStream], Awaitable[None]], limit_s: float, mock_clock: MockClock
 ) -> None:
-    async with running(QUICK) as server, await server.connect() as stream:
-        async with trio.open_nursery() as nursery:
+    async with running(LIMITS) as server, await server.connect() as stream:
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery, time_passing(mock_clock):
 
             async def send() -> None:
                 with suppress(trio.BrokenResourceError):
                     await dawdle(stream)
 
             nursery.start_soon(send)
-            with trio.fail_after(3):
-                await received(stream)
+            await received(stream)
             nursery.cancel_scope.cancel()
+        assert limit_s <= trio.current_time() - began < limit_s + 4 * STEP_S
         assert server.club.ran == []
         assert await server.is_well()
 
 
-async def test_silent_connection_is_closed() -> None:
-    async with running(QUICK) as server, await server.connect() as stream:
-        with trio.fail_after(3):
+async def test_silent_connection_is_closed(mock_clock: MockClock) -> None:
+    async with running(LIMITS) as server, await server.connect() as stream:
+        async with time_passing(mock_clock):
             assert await received(stream) == b""
 
 
 async def ask_for_ever(stream: trio.SocketStream) -> None:
     while True:
         await stream.send_all(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n")
-        await trio.sleep(0.001)
 
 
-async def test_client_that_does_not_read_is_cut_off() -> None:
-    async with running(QUICK) as server:
+async def test_client_that_does_not_read_is_cut_off(mock_clock: MockClock) -> None:
+    async with running(LIMITS) as server:
         sock = trio.socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await sock.connect(("127.0.0.1", server.port))
-        async with trio.SocketStream(sock) as stream:
-            with pytest.raises(trio.BrokenResourceError), trio.fail_after(10):
+        async with trio.SocketStream(sock) as stream, time_passing(mock_clock):
+            with pytest.raises(trio.BrokenResourceError):
                 await ask_for_ever(stream)
         assert await server.is_well()
 
 
 async def test_resets_at_any_moment_harm_nobody() -> None:
-    async with running(QUICK) as server:
+    async with running() as server:
         whole = request("POST", "/api/rooms/r1/start", b"{}", close=False)
         for length in range(0, len(whole) + 1, 16):
             with socket.create_connection(("127.0.0.1", server.port)) as sock:
@@ -263,11 +308,15 @@ async def test_resets_at_any_moment_harm_nobody() -> None:
         assert b"connection_failures_total 0.0" in server.app.metrics.exposition()
 
 
-async def test_full_server_serves_who_waits_once_others_are_gone() -> None:
-    async with running(HttpLimits(max_connections=2, head_s=0.4)) as server:
-        async with await server.connect(), await server.connect():
-            with trio.fail_after(5):
-                assert await server.is_well()
+async def test_full_server_serves_who_waits_once_others_are_gone(mock_clock: MockClock) -> None:
+    async with running(HttpLimits(max_connections=2)) as server:
+        async with await server.connect() as one, await server.connect() as other:
+            waiting = await server.connect()
+            async with time_passing(mock_clock):
+                assert [await received(one), await received(other)] == [b"", b""]
+            async with waiting:
+                await waiting.send_all(GET)
+                assert b" 200 " in await received_until(waiting, b"}")
 
 
 class BrokenInside(FakeClub):
@@ -277,9 +326,9 @@ class BrokenInside(FakeClub):
         await trio.sleep_forever()
 
 
-async def test_request_that_never_ends_is_ended() -> None:
-    async with running(QUICK, BrokenInside()) as server:
-        with trio.fail_after(5):
+async def test_request_that_never_ends_is_ended(mock_clock: MockClock) -> None:
+    async with running(LIMITS, BrokenInside()) as server:
+        async with time_passing(mock_clock):
             await server.exchange(request("GET", "/api/me"))
         assert await server.is_well()
 
@@ -301,16 +350,17 @@ async def test_error_inside_one_connection_ends_that_one(monkeypatch: pytest.Mon
         assert b"connection_failures_total 1.0" in server.app.metrics.exposition()
 
 
-async def test_cancelled_server_ends_at_once_and_leaves_the_socket_open() -> None:
+async def test_cancelled_server_ends_at_once_and_leaves_the_socket_open(
+    mock_clock: MockClock,
+) -> None:
     app = make_app(FakeClub())
     with socket.create_server(("127.0.0.1", 0)) as sock:
         for _ in range(2):
-            with trio.fail_after(3):
-                async with trio.open_nursery() as nursery:
-                    port = await nursery.start(serve_http, app, sock)
-                    with trio.socket.socket() as client:
-                        await client.connect(("127.0.0.1", port))
-                        stream = trio.SocketStream(client)
-                        await stream.send_all(GET)
-                        assert b" 200 " in await received_until(stream, b"}")
-                        nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                port = await nursery.start(serve_http, app, sock)
+                with trio.socket.socket() as client:
+                    await client.connect(("127.0.0.1", port))
+                    stream = trio.SocketStream(client)
+                    await stream.send_all(GET)
+                    assert b" 200 " in await received_until(stream, b"}")
+                    nursery.cancel_scope.cancel()

@@ -33,7 +33,7 @@ from tests.support.live_rooms import (
 )
 from tests.support.rooms import AWAY, HOST, comparable
 
-pytestmark = pytest.mark.fail_after(20)
+pytestmark = pytest.mark.fail_after(60)
 
 FIRST = "11111111-1111-4111-8111-111111111111"
 SECOND = "22222222-2222-4222-8222-222222222222"

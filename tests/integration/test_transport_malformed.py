@@ -18,8 +18,11 @@ from tests.integration.transport_harness import (
     serving,
     upgrade,
 )
+from tests.support.patience import PATIENCE_S
 
-LIMITS = TransportLimits(max_message_bytes=1000, max_fragments=8, close_timeout_s=0.3)
+pytestmark = pytest.mark.fail_after(PATIENCE_S)
+
+LIMITS = TransportLimits(max_message_bytes=1000, max_fragments=8, close_timeout_s=PATIENCE_S)
 
 FRAMES = {
     "unmasked": (masked(BINARY, b"x", mask=False), 1002),

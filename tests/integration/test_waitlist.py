@@ -1,10 +1,12 @@
 """A waitlist in the database: what its actor holds is what is read back, after every step."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec import UNSET
 
 from game.presence import TakenOver, Tick
 from game.waitlist.telling import shown_places
@@ -14,6 +16,7 @@ from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from protocol.ids import STAFF_PORTAL, UserId, player_channel
 from protocol.replies import EntryReply, WaitlistAccepted, WaitlistJoined
+from server.waitlist_desk import WaitlistDesk
 from tests.integration.test_hydration import books_balance, compare
 from tests.support.live_rooms import (
     NODE,
@@ -207,3 +210,52 @@ async def test_an_offer_ends_by_itself(club: Club) -> None:
         assert live_state(actor).waitlist[0].status == "called"
         await check(club, actor)
     assert (await waitlist.entries_of(club.pool, "kim"))[0].status == "expired"
+
+
+@asynccontextmanager
+async def _there() -> AsyncIterator[None]:
+    yield
+
+
+async def test_a_command_finds_its_table_and_the_name_of_whom_it_adds(club: Club) -> None:
+    desk = WaitlistDesk(club.pool, _there)
+    async with running(club.actor()) as actor:
+        entry_id = await join(actor, "kim")
+        await ask(actor, "kim", commands.WaitlistLeave())
+    for command, table_id in (
+        (commands.WaitlistDecline(entry_id=entry_id), ROOM),
+        (commands.WaitlistLeave(entry_id=entry_id), ROOM),
+        (commands.WaitlistLeave(table_id="other", entry_id=entry_id), "other"),
+        (commands.WaitlistLeave(table_id="other", room_id="named"), "named"),
+        (commands.WaitlistLeave(), "default"),
+    ):
+        assert await desk.complete(command, default="default") == command.room_id == table_id
+    for command, code in (
+        (commands.WaitlistDecline(entry_id="nobody"), ErrorCode.NOT_FOUND),
+        (commands.WaitlistLeave(), ErrorCode.BAD_REQUEST),
+    ):
+        with pytest.raises(Refused) as refused:
+            await desk.complete(command)
+        assert refused.value.code is code
+    for player_id, given, name in (("leo", None, "Leo"), ("leo", "L.", "L."), ("new", None, None)):
+        adding = commands.WaitlistJoin(room_id=ROOM, player_id=player_id, player_name=given)
+        await desk.complete(adding)
+        assert adding.player_name == name
+
+
+async def test_who_reads_a_queue_and_whose_requests(club: Club) -> None:
+    desk = WaitlistDesk(club.pool, _there)
+    async with running(club.actor()) as actor:
+        await join(actor, "kim", notes="secret")
+    for user_id, shown in (("kim", UNSET), ("ann", UNSET), (HOST, "secret"), (STAFF, "secret")):
+        (entry,) = await desk.of_table(principal(user_id), ROOM)
+        assert entry.notes == shown
+    assert [e.position for e in await desk.of_player(principal("kim"), "kim")] == [1]
+    assert [e.notes for e in await desk.of_player(principal(STAFF), "kim")] == ["secret"]
+    for user_id in ("ann", HOST):
+        with pytest.raises(Refused) as refused:
+            await desk.of_player(principal(user_id), "kim")
+        assert refused.value.code is ErrorCode.FORBIDDEN
+    with pytest.raises(Refused) as missing:
+        await desk.of_table(principal(STAFF), "nowhere")
+    assert missing.value.code is ErrorCode.NOT_FOUND

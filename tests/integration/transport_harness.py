@@ -105,7 +105,7 @@ async def serving(
     allowed_origins: frozenset[str] | None = None,
     listener: socket.socket | None = None,
 ) -> AsyncIterator[Served]:
-    """Serve on a free port; everything must be over within 10 s."""
+    """Serve on a free port."""
     endpoint = endpoint or RecordingEndpoint(handle)
     found = endpoint
 
@@ -117,23 +117,22 @@ async def serving(
     if listener is None:
         listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    with trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
 
-            async def run(
-                task_status: trio.TaskStatus[Transport] = trio.TASK_STATUS_IGNORED,
-            ) -> None:
-                await serve(
-                    [listener],
-                    route,
-                    limits or TransportLimits(),
-                    allowed_origins=allowed_origins,
-                    task_status=task_status,
-                )
+        async def run(
+            task_status: trio.TaskStatus[Transport] = trio.TASK_STATUS_IGNORED,
+        ) -> None:
+            await serve(
+                [listener],
+                route,
+                limits or TransportLimits(),
+                allowed_origins=allowed_origins,
+                task_status=task_status,
+            )
 
-            transport: Transport = await nursery.start(run)
-            yield Served(port, transport, endpoint, nursery.cancel_scope)
-            nursery.cancel_scope.cancel()
+        transport: Transport = await nursery.start(run)
+        yield Served(port, transport, endpoint, nursery.cancel_scope)
+        nursery.cancel_scope.cancel()
 
 
 def masked(

@@ -10,18 +10,19 @@ from protocol.values import ActionName, DealtIn
 DECK = VARIANTS["nlhe"].deck
 
 
-def shuffled_deck(seed: int) -> tuple[str, ...]:
+def shuffled_deck(seed: int, variant: str = "nlhe") -> tuple[str, ...]:
     """A whole deck, the same for the same seed."""
-    deck = list(DECK)
+    deck = list(VARIANTS[variant].deck)
     random.Random(seed).shuffle(deck)
     return tuple(deck)
 
 
-def rigged_deck(holes: Sequence[str], board: str) -> tuple[str, ...]:
+def rigged_deck(holes: Sequence[str], board: str, variant: str = "nlhe") -> tuple[str, ...]:
     """A whole deck that deals `holes` (such as ``AhKd``, from the small blind on) and `board`."""
-    known = [hole[i : i + 2] for i in (0, 2) for hole in holes]
+    each = range(0, len(holes[0]), 2)
+    known = [hole[i : i + 2] for i in each for hole in holes]
     streets = [board[i : i + 2] for i in range(0, len(board), 2)]
-    rest = iter([card for card in DECK if card not in {*known, *streets}])
+    rest = iter([c for c in VARIANTS[variant].deck if c not in {*known, *streets}])
     return (
         *known,
         *(next(rest), *streets[:3]),
@@ -34,6 +35,7 @@ def rigged_deck(holes: Sequence[str], board: str) -> tuple[str, ...]:
 def make_setup(
     stacks: Sequence[int],
     *,
+    variant: str = "nlhe",
     small_blind: int = 50,
     big_blind: int = 100,
     ante: int = 0,
@@ -46,7 +48,7 @@ def make_setup(
     return HandSetup(
         hand_id="hand-1",
         number=1,
-        variant="nlhe",
+        variant=variant,
         small_blind=small_blind,
         big_blind=big_blind,
         ante=ante,
@@ -54,7 +56,7 @@ def make_setup(
         rake_cap=rake_cap,
         button_seat=seats[0 if len(seats) == 2 else -1].seat_index,
         seats=seats,
-        deck=shuffled_deck(1) if deck is None else deck,
+        deck=shuffled_deck(1, variant) if deck is None else deck,
     )
 
 
@@ -74,9 +76,26 @@ def choose(
         name: ActionName = "RAISE" if hand.current_bet else "BET"
         choices += [(name, legal.min_raise_to)] * 2
         choices += [(name, rng.randint(legal.min_raise_to, legal.max_raise_to))]
-    if legal.max_raise_to is not None or legal.call_amount is not None:
+    if takes_all_in(hand):
         choices += [("ALL_IN", None)]
     return rng.choice(choices)
+
+
+def takes_all_in(hand: Hand) -> bool | None:
+    """Whether the actor may say all-in; None where it takes the raises of the street to know.
+
+    Not where pot limit or fixed limit keep chips back; with betting closed it is a call.
+    """
+    legal, seat = hand.legal(), hand.actor_seat
+    assert seat is not None
+    behind = hand.chips()[seat]
+    bet = next(state.bet for state in hand.seat_states() if state.seat_index == seat)
+    if legal.max_raise_to is not None:
+        return legal.max_raise_to == bet + behind
+    if legal.call_amount is None:
+        return False
+    capped = VARIANTS[hand.setup.variant].fixed_limit and legal.call_amount < behind
+    return None if capped else True
 
 
 def public_state(hand: Hand) -> tuple[object, ...]:

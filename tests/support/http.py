@@ -13,7 +13,7 @@ from protocol.commands import AnyRoomCommand, CreateRoom, ListRooms
 from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from protocol.schema import reply_of
-from protocol.values import ClubRole, RoomRole, RoomSettings
+from protocol.values import ClubRole, RoomRole, RoomSettings, Winner
 from protocol.views import (
     LobbyRoom,
     MeView,
@@ -23,6 +23,7 @@ from protocol.views import (
     WaitlistEntry,
 )
 from server.answers import Me, Membership, QuarantinedRoom
+from server.archive import File, HandLine, PlayerOfHand
 from server.auth.tokens import AccessTokens, mint
 from server.http.app import HttpApp, create_app
 from server.metrics import Metrics
@@ -198,6 +199,31 @@ class FakeClub:
     ) -> int:
         self._ask("credit_wallet", user_id, amount, reason, command_id)
         return 10_000 + amount
+
+    async def hands(
+        self, principal: Principal, room_id: str, before: int | None, limit: int
+    ) -> Sequence[HandLine]:
+        self._ask("hands", room_id, before, limit)
+        line = HandLine(
+            number=9,
+            id="h9",
+            variant="nlhe",
+            started_at=1,
+            ended_at=2,
+            players=[PlayerOfHand(seat_index=3, user_id="amy", display_name="Amy")],
+            board=["Ah", "Kd", "2c"],
+            pot=300,
+            winners=[Winner(3, "amy", 290, "two pair")],
+        )
+        return [line]
+
+    async def hand_history(self, principal: Principal, room_id: str, number: int) -> File:
+        self._ask("hand_history", room_id, number)
+        return File(f"ABC234-{number}.phh", "variant = 'NT'\n")
+
+    async def room_books(self, principal: Principal, room_id: str) -> File:
+        self._ask("room_books", room_id)
+        return File("ABC234-ledger.csv", "net\r\n")
 
     async def audit_log(self, principal: Principal, filters: AuditFilters) -> Sequence[AuditLine]:
         self._ask("audit_log", filters)

@@ -25,6 +25,7 @@ from protocol.events import Event
 from protocol.replies import Ok
 from protocol.values import ClubRole
 from tests.support.hands import shuffled_deck
+from tests.support.patience import PATIENCE_S
 from tests.support.rooms import HOST, START, make_room, principal
 
 NODE = "node-a"
@@ -64,7 +65,7 @@ class Club:
             hub=self.hub,
             node_id=node_id,
             now=lambda: self.now,
-            new_deck=lambda _: shuffled_deck(next(self._numbers)),
+            new_deck=lambda variant: shuffled_deck(next(self._numbers), variant),
             new_token=self._new_token,
             keep_token=lambda room, user, token: self.tokens.update({(room, user): token}),
             known_token=lambda room, user: self.tokens.get((room, user)),
@@ -123,7 +124,7 @@ class Club:
 
 @asynccontextmanager
 async def open_club(
-    url: str, *, node_id: str = NODE, timeout_s: float = 2.0
+    url: str, *, node_id: str = NODE, timeout_s: float = PATIENCE_S
 ) -> AsyncIterator[Club]:
     """Register a node and run its journal for the block."""
 
@@ -203,6 +204,17 @@ async def attach(actor: RoomActor, user_id: str, socket: Socket) -> Subscription
     actor.mailbox.put_nowait(Attach(principal(user_id), socket, answered.put))
     subscription: Subscription = await answered.get()
     return subscription
+
+
+async def until_waiting_for_a_lock(pool: Pool) -> None:
+    """Return once some session on the pool's database waits for a lock."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with pool.connection() as conn:
+        while await (await conn.execute(query)).fetchone() == (0,):  # noqa: ASYNC110
+            await trio.sleep(0.005)
 
 
 def live_state(actor: RoomActor) -> RoomState:

@@ -8,12 +8,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
+import psutil  # type: ignore[import-untyped]  # it ships no types
 import psycopg
 import trio
 
 from persistence.connection import TrioConnection
 from persistence.migrate import migrate
 from server.embedded import EmbeddedPostgres
+from tests.support.patience import PATIENCE_S
 
 TEMPLATE = "cardroom_template"
 
@@ -57,10 +59,27 @@ class PostgresForTests:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def terminate(self, *pids: int) -> None:
-        """End sessions the way an operator does."""
+        """End sessions the way an operator does; they are gone when it returns."""
         for pid in pids:
-            self._execute(f"SELECT pg_terminate_backend({pid})")
+            self._execute(f"SELECT pg_terminate_backend({pid}, {round(PATIENCE_S * 1000)})")
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as conn:
             conn.execute(statement.encode())
+
+
+async def kill_postgres(pid: int) -> None:
+    """Kill a server with -9, by the id of its postmaster; its sessions are gone with it."""
+    postmaster = psutil.Process(pid)
+    processes = [postmaster, *postmaster.children()]
+    postmaster.kill()
+    while any(_lives(process) for process in processes):  # noqa: ASYNC110 - another process
+        await trio.sleep(0.01)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        # A dead one stays until whoever is its parent now has taken note.
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -116,7 +116,8 @@ class PlayedRoom:
         return snapshot_for(read, principal, wanted=None, rejoin_token=None, now=self.now)
 
     def _context(self) -> Context:
-        deck = list(VARIANTS[self.state.settings.variant].deck)
+        settings = self.state.next_settings or self.state.settings
+        deck = list(VARIANTS[settings.variant].deck)
         self._rng.shuffle(deck)
         return Context(
             now=self.now,
@@ -154,9 +155,9 @@ class PlayedRoom:
 
 
 def seated_room(rng: random.Random, players: int = 3, **settings: object) -> PlayedRoom:
-    """Seat the first few users."""
-    patch = SettingsPatch(requires_approval=False, **settings)  # type: ignore[arg-type]
-    room = PlayedRoom(rng, patch)
+    """Seat the first few users in a room with a seat for each."""
+    settings = {"requires_approval": False, "max_seats": len(USERS), **settings}
+    room = PlayedRoom(rng, msgspec.convert(settings, SettingsPatch))
     for index, who in enumerate(USERS[:players]):
         if who is not HOST:
             room.do(who, commands.Join())

@@ -213,10 +213,11 @@ class Table:
     # The books
 
     def _context(self) -> Context:
+        state = self.state
         self._decks += 1
         return make_context(
             self.now,
-            deck=shuffled_deck(self._decks),
+            deck=shuffled_deck(self._decks, (state.next_settings or state.settings).variant),
             rigging=self.rigging,
             max_members=self.max_members,
             source=self.source,

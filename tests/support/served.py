@@ -14,8 +14,18 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from bench.server_process import ServerProcess
+from tests.support.folders import temporary_folder
+from tests.support.patience import PATIENCE_S
+
+PATIENT = {
+    "CARDROOM_AUTH_TIMEOUT_S": "60",
+    "CARDROOM_DB_TIMEOUT_S": "60",
+    "CARDROOM_HANDSHAKE_TIMEOUT_S": "60",
+}
+"""Limits that no test reaches by chance, on however busy a machine."""
 
 FAST = {
+    **PATIENT,
     "CARDROOM_HAND_INTERVAL_S": "0.05",
     "CARDROOM_COMMANDS_PER_S": "10000",
     "CARDROOM_COMMAND_BURST": "10000",
@@ -30,9 +40,9 @@ _UNSEEN_TABLES = frozenset({"nodes", "rejoin_tokens", "schema_migrations"})
 
 @asynccontextmanager
 async def served(folder: Path, **settings: str) -> AsyncIterator[ServerProcess]:
-    """Run a server with these settings (without their prefix, in lower case)."""
+    """Run a server with these settings over `PATIENT` (without their prefix, in lower case)."""
     server = ServerProcess(
-        folder / "data", {f"CARDROOM_{k.upper()}": v for k, v in settings.items()}
+        folder / "data", PATIENT | {f"CARDROOM_{k.upper()}": v for k, v in settings.items()}
     )
     await server.start()
     try:
@@ -43,20 +53,21 @@ async def served(folder: Path, **settings: str) -> AsyncIterator[ServerProcess]:
 
 
 @contextmanager
-def serving(folder: Path, settings: dict[str, str]) -> Iterator[ServerProcess]:
+def serving(settings: dict[str, str]) -> Iterator[ServerProcess]:
     """The same for a fixture that many tests share."""
-    server = ServerProcess(folder / "data", settings)
-    trio.run(server.start)
-    try:
-        yield server
-    finally:
-        trio.run(server.stop)
+    with temporary_folder() as folder:
+        server = ServerProcess(folder / "data", settings)
+        trio.run(server.start)
+        try:
+            yield server
+        finally:
+            trio.run(server.stop)
 
 
 def web(server: ServerProcess, user_id: str, role: str = "player") -> httpx.AsyncClient:
     """Make an HTTP client that speaks for a user."""
     headers = {"Authorization": f"Bearer {server.token(user_id, role=role)}"}
-    return httpx.AsyncClient(base_url=server.http_url, headers=headers, timeout=20)
+    return httpx.AsyncClient(base_url=server.http_url, headers=headers, timeout=PATIENCE_S)
 
 
 def rows(server: ServerProcess, query: str, *values: Any) -> list[dict[str, Any]]:

@@ -78,12 +78,13 @@ def _measured(coding: object, event: Event) -> bytes:
 class DealtRoom(PlayedRoom):
     """A room whose every hand has one deck, and whose people all listen."""
 
-    def __init__(self, seed: int, deck: Deck) -> None:
+    def __init__(self, seed: int, deck: Deck, variant: str) -> None:
         # Only what to do is drawn from it, never anything from the cards.
         rng = random.Random(seed)
         super().__init__(rng, SettingsPatch(requires_approval=False, auto_start=False))
         self.deck = deck
         self.rng = rng
+        seats = VARIANTS[variant].max_players
         self.rows: list[bytes] = []
         self.stages: list[tuple[int, dict[str, int]]] = []
         self.hub = Hub(encode=_measured, on_presence=lambda *_: None, on_drop=_lost)
@@ -91,6 +92,7 @@ class DealtRoom(PlayedRoom):
         self.state.settings = changed_settings(
             RoomSettings(),
             SettingsPatch(
+                variant=variant,
                 requires_approval=False,
                 auto_start=False,
                 small_blind=5,
@@ -98,7 +100,7 @@ class DealtRoom(PlayedRoom):
                 ante=rng.choice([0, 0, 1]),
                 min_buy_in=20,
                 max_buy_in=2_000,
-                max_seats=10,
+                max_seats=seats,
             ),
         )
         names = NAMES[: rng.randint(1, 8)]
@@ -107,6 +109,7 @@ class DealtRoom(PlayedRoom):
             self.seated.append(HOST)
         if rng.random() < 0.3 or len(self.seated) < 2:
             self.seated.append(FLOOR)
+        self.seated = self.seated[-seats:]
         self.people = [*dict.fromkeys([*self.seated, HOST, FLOOR, WATCHER])]
         self.ears = {
             f"{who.user_id} {coding.name}": Ear(who, coding)
@@ -187,8 +190,8 @@ def _lost(subscriber: object, error: Exception) -> None:
 class Course:
     """One hand as everybody was told it. `seats` are in dealing order."""
 
-    def __init__(self, seed: int, deck: Deck) -> None:
-        room = DealtRoom(seed, deck)
+    def __init__(self, seed: int, deck: Deck, variant: str) -> None:
+        room = DealtRoom(seed, deck, variant)
         self.deck = deck
         self.stages = room.stages
         room.open()
@@ -255,41 +258,43 @@ def _one_step(room: DealtRoom) -> None:
         room.ask(actor, commands.Action(action=action, amount=amount))  # type: ignore[arg-type]
 
 
-def compare_hand(seed: int, count: Counter[str]) -> None:
+def compare_hand(seed: int, count: Counter[str], variant: str = "nlhe") -> None:
     """Play one hand on its deck and on others, and compare what everybody was told.
 
     Raises:
         Leak: somebody was told what they may not know.
     """
     rng = random.Random(f"decks of {seed}")
-    deck = list(VARIANTS["nlhe"].deck)
+    rules = VARIANTS[variant]
+    deck = list(rules.deck)
     rng.shuffle(deck)
-    first = Course(seed, tuple(deck))
+    first = Course(seed, tuple(deck), variant)
     count["hands"] += 1
     count["frames"] += sum(len(record) for record in first.records.values())
     if not first.seats:
         count["over at once"] += 1
         return
-    dealt = 2 * len(first.seats)
+    players = len(first.seats)
+    dealt = rules.hole_cards * players
     board_at = [dealt + 1, dealt + 2, dealt + 3, dealt + 5, dealt + 7]
     shared = rng.choice(SHOWN_AFTER)
     kept = set(board_at[:shared])
 
-    second = Course(seed, _reshuffled(deck, kept, rng))
+    second = Course(seed, _reshuffled(deck, kept, rng), variant)
     _same(seed, first, second, first.bystanders, shared, count)
-    position = rng.randrange(len(first.seats))
-    own = {position, position + len(first.seats)}
-    third = Course(seed, _reshuffled(deck, kept | own, rng))
+    position = rng.randrange(players)
+    own = set(range(position, dealt, players))
+    third = Course(seed, _reshuffled(deck, kept | own, rng), variant)
     _same(seed, first, third, {first.seats[position]}, shared, count)
     if first.mucked:
         hidden = {
             place
             for position, user_id in enumerate(first.seats)
             if user_id in first.mucked
-            for place in (position, position + len(first.seats))
+            for place in range(position, dealt, players)
         }
         stay = set(range(len(deck))) - hidden - set(range(max(board_at) + 1, len(deck)))
-        mucks = Course(seed, _reshuffled(deck, stay, rng))
+        mucks = Course(seed, _reshuffled(deck, stay, rng), variant)
         if mucks.shown == first.shown:
             everybody_else = (first.bystanders | set(first.seats)) - first.mucked
             _same(seed, first, mucks, everybody_else, BOARD + 1, count)
@@ -330,17 +335,25 @@ def _same(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare as many hands as asked for (from a first seed on); 1 if one of them leaks."""
+    """Compare as many hands as asked for; 1 if one of them leaks.
+
+    Args:
+        arguments: how many hands (10,000), the first seed (0), and the variants that they take in
+            turn (all).
+    """
     hands = int(arguments[0]) if arguments else 10_000
     first_seed = int(arguments[1]) if len(arguments) > 1 else 0
+    variants = arguments[2:] or tuple(VARIANTS)
     count: Counter[str] = Counter()
     began = time.perf_counter()
     for seed in range(first_seed, first_seed + hands):
+        variant = variants[seed % len(variants)]
         try:
-            compare_hand(seed, count)
+            compare_hand(seed, count, variant)
         except Leak as leak:
-            print(leak, file=sys.stderr)
+            print(f"{variant}, {leak}", file=sys.stderr)
             return 1
+        count[variant] += 1
     count["seconds"] = round(time.perf_counter() - began)
     print(msgspec.json.encode(count).decode())
     return 0

@@ -33,7 +33,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 def claims(**changes: Any) -> dict[str, Any]:
     """Make good claims, with changes; a change to None leaves the claim out."""
-    merged = {"sub": "alice", "name": "Alice", "exp": int(time.time()) + 60, **changes}
+    merged = {"sub": "alice", "name": "Alice", "exp": int(time.time()) + 3600, **changes}
     return {name: value for name, value in merged.items() if value is not None}
 
 
@@ -175,6 +175,11 @@ async def test_bad_claims_are_refused(changes: dict[str, Any], reason: str) -> N
     assert reason in await refused(hs256(), signed(SECRET, **changes))
 
 
+async def test_a_provider_whose_clock_is_ahead_is_believed() -> None:
+    token = signed(SECRET, iat=int(time.time()) + 30)
+    assert (await hs256().verify(token)).user_id == "alice"
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -275,6 +280,21 @@ async def test_rs256_and_es256_are_verified_with_the_providers_keys(
     await refused(by_ec, rsa_token)
     assert "signature" in await refused(by_rsa, signed(rsa_keys[1], "RS256", "r"))
     assert "expired" in await refused(by_rsa, signed(rsa_keys[0], "RS256", "r", exp=1))
+
+
+async def test_where_the_keys_say_the_algorithm_a_token_has_no_choice(
+    provider: Provider,
+    rsa_keys: tuple[rsa.RSAPrivateKey, rsa.RSAPrivateKey],
+    ec_key: ec.EllipticCurvePrivateKey,
+) -> None:
+    provider.keys = [public_jwk(rsa_keys[0], "r", alg="RS256"), public_jwk(ec_key, "e")]
+    tokens = provider.tokens("JWKS")
+    for token in (signed(rsa_keys[0], "RS256", "r"), signed(ec_key, "ES256", "e")):
+        assert (await tokens.verify(token)).user_id == "alice"
+    assert "not that of its key" in await refused(tokens, signed(ec_key, "ES256", "r"))
+    assert "not that of its key" in await refused(tokens, signed(rsa_keys[0], "RS256", "e"))
+    assert "not the configured" in await refused(tokens, signed(rsa_keys[0], "RS512", "r"))
+    assert "not the configured" in await refused(tokens, signed(SECRET, "HS256", "r"))
 
 
 async def test_a_token_without_key_id_is_good_while_there_is_one_key(

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from game.poker.variants import VARIANTS
 from protocol.errors import CloseCode, ErrorCode
 from protocol.schema import COMMANDS, EVENTS, asyncapi, reply_of, wire_type
 from server.http.app import ALL_ROUTES
-from server.http.openapi import openapi
+from server.http.openapi import listing_variants, openapi
 from tests.support.http import FakeClub, make_app
 
 OPENAPI = openapi(ALL_ROUTES)
@@ -95,6 +96,16 @@ def test_bodies_and_answers_are_in_camel_case_and_the_hydrated_room_is_not() -> 
         "rejoinToken",
     }
     assert "hand_id" in schemas["RecentAction"]["properties"]
+
+
+def test_documents_list_the_variants_that_the_rules_know() -> None:
+    listed = listing_variants(ASYNCAPI)["components"]["schemas"]
+    for schema in (listed["RoomSettings"], listed["SettingsPatch"], listed["RoomView"]):
+        assert schema["properties"]["variant"]["enum"] == list(VARIANTS)
+    body = OPENAPI["components"]["schemas"]["RoomBody"]
+    assert body["properties"]["variant"]["enum"] == list(VARIANTS)
+    pattern = re.compile(body["properties"]["variant"]["pattern"])
+    assert all(pattern.search(name) for name in VARIANTS)
 
 
 def test_every_code_is_in_the_document() -> None:

@@ -11,6 +11,7 @@ from client.messages import event_of
 from client.mirror import Mirror
 from client.picture import table, told
 from client.play import HELP, choices, parse
+from game.poker.variants import VARIANTS
 from protocol import commands
 from protocol.values import LegalActions
 from tests.support.room_play import HOST, USERS, PlayedRoom, seated_room
@@ -73,6 +74,29 @@ def test_only_what_is_legal_is_offered() -> None:
     assert "check" not in short
 
 
+def test_a_bet_of_one_size_is_offered_and_typed_without_an_amount() -> None:
+    room = seated_room(random.Random(1), variant="flhe")
+    mirror = running(room)
+    assert parse("r", mirror) == Move("RAISE", 200)
+    assert mirror.legal_actions is not None
+    offered = choices(mirror.legal_actions, all_in=mirror.may_go_all_in)
+    assert "r bet or raise to 200" in offered
+    assert "all-in" not in offered
+
+
+def test_all_in_is_offered_where_it_takes_the_whole_stack() -> None:
+    assert running(seated_room(random.Random(1))).may_go_all_in
+    assert not running(seated_room(random.Random(1), variant="plo")).may_go_all_in
+    assert not Mirror(seated_room(random.Random(1)).snapshot(HOST)).may_go_all_in
+
+
+def test_omaha_players_hold_four_cards() -> None:
+    mirror = running(seated_room(random.Random(2), variant="plo"))
+    assert mirror.hole_cards is not None
+    assert len(mirror.hole_cards) == 4
+    assert drawn(mirror).count("▒▒ ▒▒ ▒▒ ▒▒") == 2
+
+
 def test_the_picture_shows_seats_pot_turn_and_only_one_s_own_cards() -> None:
     room = seated_room(random.Random(2))
     mirror = running(room)
@@ -114,10 +138,11 @@ def on_the_wire(event: object) -> dict[str, object]:
     return plain
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_bot_only_chooses_what_the_rules_allow(seed: int) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bot_only_chooses_what_the_rules_allow(seed: int, variant: str) -> None:
     rng = random.Random(seed)
-    room = seated_room(rng, 4)
+    room = seated_room(rng, 4, variant=variant)
     moves = set()
     for _ in range(150):
         clock = room.state.clock

@@ -12,6 +12,7 @@ from client.waitlists import Waitlists
 from protocol import commands
 from protocol.errors import Refused
 from protocol.events import Event, SeatOffered, WaitlistEnded, WaitlistPosition
+from protocol.values import SettingsPatch
 from tests.support.room_play import FLOOR, HOST, USERS, PlayedRoom, seated_room
 
 
@@ -48,7 +49,9 @@ def test_a_mirror_fed_by_events_has_the_queue_of_a_fresh_snapshot() -> None:
     longest = 0
     for seed in range(20):
         rng = random.Random(seed)
-        room = seated_room(rng, players=3, max_seats=3)
+        room = seated_room(rng, players=3)
+        full = commands.ChangeSettings(settings=SettingsPatch(max_seats=3))
+        room.do(HOST, full)
         mirrors = {who: Mirror(room.snapshot(who), staff=who is FLOOR) for who in (HOST, FLOOR)}
         holes: list[Outcome] = []
         for who, mirror in mirrors.items():

@@ -174,6 +174,17 @@ def test_the_big_blind_may_raise_after_limps() -> None:
     ]
 
 
+def test_what_may_be_raised_to_may_be_raised_to_where_nobody_has_bet() -> None:
+    hand = Hand.start(make_setup([1_000] * 3))
+    play(hand, (7, "CALL", None), (9, "CALL", None), (8, "CHECK", None))
+    assert hand.current_bet == 0
+    assert (hand.legal().min_raise_to, hand.legal().max_raise_to) == (100, 900)
+    assert refusal(hand, 9, "RAISE", 99).code == ErrorCode.ILLEGAL_ACTION
+    taken, _ = hand.act(9, "RAISE", 100)
+    assert taken == TakenAction(seat_index=9, action="RAISE", amount=100, raise_to=100, auto=False)
+    assert refusal(hand, 8, "BET", 200).code == ErrorCode.ILLEGAL_ACTION
+
+
 def test_refusals_name_what_would_be_legal() -> None:
     hand = Hand.start(make_setup([1_000] * 3))
     legal = {

@@ -1,15 +1,30 @@
 """Whatever is played: no chip is lost, no card is told, and a replay is the hand again."""
 
 import random
+from collections import defaultdict
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import cast
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pokerkit import Mode, NoLimitTexasHoldem, State
+from pokerkit import (
+    FixedLimitTexasHoldem,
+    Mode,
+    NoLimitShortDeckHoldem,
+    NoLimitTexasHoldem,
+    OmahaEightOrBetterLowHand,
+    OmahaHoldemHand,
+    PotLimitOmahaHoldem,
+    State,
+)
+from pokerkit.games import Holdem, OmahaHoldemMixin, PotLimitPokerMixin, UnfixedLimitHoldem
 
 from game.poker.cash_state import AUTOMATIONS
 from game.poker.hand import Hand, HandSetup
+from game.poker.variants import VARIANTS
 from protocol.errors import ErrorCode, Refused
 from protocol.events import (
     PlayerAction,
@@ -19,7 +34,13 @@ from protocol.events import (
     StreetAdvanced,
 )
 from protocol.values import ActionName
-from tests.support.hands import choose, make_setup, public_state, shuffled_deck
+from tests.support.hands import (
+    choose,
+    make_setup,
+    public_state,
+    shuffled_deck,
+    takes_all_in,
+)
 
 ACTIONS: tuple[ActionName, ...] = ("FOLD", "CHECK", "CALL", "BET", "RAISE", "ALL_IN")
 
@@ -28,13 +49,21 @@ seeds = st.integers(0, 2**32)
 
 
 @st.composite
-def setups(draw: st.DrawFn, raked: bool = True) -> HandSetup:
+def setups(
+    draw: st.DrawFn,
+    raked: bool = True,
+    variants: Sequence[str] = tuple(VARIANTS),
+    max_players: int = 10,
+) -> HandSetup:
+    variant = draw(st.sampled_from(variants))
+    most = min(max_players, VARIANTS[variant].max_players)
     return make_setup(
-        draw(st.lists(_stacks, min_size=2, max_size=10)),
+        draw(st.lists(_stacks, min_size=2, max_size=most)),
+        variant=variant,
         ante=draw(st.sampled_from([0, 0, 7, 25])),
         rake_basis_points=draw(st.sampled_from([0, 333, 500, 1000])) if raked else 0,
         rake_cap=draw(st.sampled_from([0, 1, 40, 300])) if raked else 0,
-        deck=shuffled_deck(draw(seeds)),
+        deck=shuffled_deck(draw(seeds), variant),
     )
 
 
@@ -56,7 +85,7 @@ def check_chips(hand: Hand) -> None:
 
 
 @given(setups(), seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_chips_are_conserved_after_every_action(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -74,7 +103,7 @@ def test_chips_are_conserved_after_every_action(setup: HandSetup, seed: int) -> 
 
 
 @given(setups(), seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_pots_are_shared_out_exactly(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     distributed = events[-1]
@@ -91,7 +120,7 @@ def test_pots_are_shared_out_exactly(setup: HandSetup, seed: int) -> None:
 
 
 @given(setups(), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_replay_is_the_hand_again_after_every_action(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -104,7 +133,7 @@ def test_replay_is_the_hand_again_after_every_action(setup: HandSetup, seed: int
 
 
 @given(setups(), seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_events_come_in_the_order_of_the_contract(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     streets = [event.street for event in events if isinstance(event, StreetAdvanced)]
@@ -118,7 +147,7 @@ def test_events_come_in_the_order_of_the_contract(setup: HandSetup, seed: int) -
 
 
 @given(setups(), seeds)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_refused_actions_change_nothing(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -127,8 +156,8 @@ def test_refused_actions_change_nothing(setup: HandSetup, seed: int) -> None:
         allowed = {"FOLD"}
         allowed |= {"CHECK"} if legal.can_check else {"CALL"}
         if legal.min_raise_to is not None:
-            allowed.add("RAISE" if hand.current_bet else "BET")
-        if legal.max_raise_to is not None or legal.call_amount is not None:
+            allowed |= {"RAISE"} if hand.current_bet else {"BET", "RAISE"}
+        if takes_all_in(hand) is not False:
             allowed.add("ALL_IN")
         before = public_state(hand)
         for action in ACTIONS:
@@ -169,7 +198,7 @@ def words(value: object) -> set[str]:
 
 
 @given(setups(), seeds)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int) -> None:
     rng = random.Random(seed)
     hand = Hand.start(setup)
@@ -195,7 +224,7 @@ def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int
 
 
 @given(setups(), seeds)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_hidden_cards_leave_no_trace_in_public_events(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     folded = {taken.seat_index for taken in hand.actions if taken.action == "FOLD"}
@@ -213,22 +242,73 @@ def test_hidden_cards_leave_no_trace_in_public_events(setup: HandSetup, seed: in
     assert told == events
 
 
+def fair_shares(setup: HandSetup, hand: Hand, won: dict[int, int]) -> dict[int, Fraction]:
+    """Split every layer of what was put in between the best hands of those who matched it."""
+    rules = VARIANTS[setup.variant]
+    final, folded = hand.chips(), {a.seat_index for a in hand.actions if a.action == "FOLD"}
+    put_in = {
+        s.seat_index: s.chips + won.get(s.seat_index, 0) - final[s.seat_index] for s in setup.seats
+    }
+    live = [seat for seat in put_in if seat not in folded]
+    board = "".join(hand.board)
+    holes = {seat: "".join(hand.hole_cards(seat)) for seat in live}
+    shares: dict[int, Fraction] = defaultdict(Fraction)
+    floor = 0
+    for level in sorted({put_in[seat] for seat in live}):
+        layer = sum(min(chips, level) - min(chips, floor) for chips in put_in.values())
+        contenders = [seat for seat in live if put_in[seat] >= level]
+        floor, halves = level, []
+        for kind in rules.hand_types:
+            made = {s: kind.reference.from_game_or_none(holes[s], board) for s in contenders}
+            known = {seat: hand for seat, hand in made.items() if hand is not None}
+            if known:
+                best = max(known.values())
+                halves.append([seat for seat, hand in known.items() if hand == best])
+        for winners in halves:
+            for seat in winners:
+                shares[seat] += Fraction(layer, len(halves) * len(winners))
+    return shares
+
+
+@given(setups(raked=False), seeds)
+@settings(max_examples=150, deadline=None)
+def test_each_layer_of_the_pot_goes_to_its_best_hands(setup: HandSetup, seed: int) -> None:
+    # Nobody folds for nothing, so no layer is without somebody who may win it.
+    hand, events = play(setup, random.Random(seed), free_folds=False)
+    won = {winner.seat_index: winner.amount for winner in hand.winners()}
+    if not any(isinstance(event, Showdown) for event in events):
+        return
+    shares = fair_shares(setup, hand, won)
+    odd_chips = 3 * len(cast(PotDistributed, events[-1]).pots)
+    for seat in {*won, *shares}:
+        assert abs(won.get(seat, 0) - shares[seat]) <= odd_chips
+
+
+class PotLimitOmahaHighLow(PotLimitPokerMixin, OmahaHoldemMixin, UnfixedLimitHoldem):
+    """PokerKit has this game with fixed limits only."""
+
+    hand_types = (OmahaHoldemHand, OmahaEightOrBetterLowHand)
+
+
+PLAIN_GAMES: dict[str, tuple[type[Holdem], tuple[int, ...]]] = {
+    "nlhe": (NoLimitTexasHoldem, (100,)),
+    "plo": (PotLimitOmahaHoldem, (100,)),
+    "plo8": (PotLimitOmahaHighLow, (100,)),
+    "shortdeck": (NoLimitShortDeckHoldem, (100,)),
+    "flhe": (FixedLimitTexasHoldem, (100, 200)),
+}
+
+
 def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
     """Play the same hand on PokerKit as it comes, with its own hand types and deck."""
     players = setup.seats if len(setup.seats) > 2 else setup.seats[::-1]
-    state = NoLimitTexasHoldem.create_state(
-        AUTOMATIONS,
-        True,
-        setup.ante,
-        (setup.small_blind, setup.big_blind),
-        setup.big_blind,
-        tuple(seat.chips for seat in players),
-        len(players),
-        mode=Mode.CASH_GAME,
-    )
+    game, bets = PLAIN_GAMES[setup.variant]
+    blinds = (setup.small_blind, setup.big_blind)
+    start = game(AUTOMATIONS, True, setup.ante, blinds, *bets, mode=Mode.CASH_GAME)
+    state = start(tuple(seat.chips for seat in players), len(players))
     for player, seat in enumerate(players):
         state.deal_hole("".join(hand.hole_cards(seat.seat_index)), player)
-    cards = iter(setup.deck[2 * len(players) :])
+    cards = iter(setup.deck[VARIANTS[setup.variant].hole_cards * len(players) :])
     taken = iter(hand.actions)
     while state.status:
         if state.actor_index is None:
@@ -247,9 +327,13 @@ def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
     return state
 
 
-@given(setups(raked=False), seeds)
-@settings(max_examples=60, deadline=None)
-def test_stacks_come_out_as_pokerkit_has_them(setup: HandSetup, seed: int) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+@given(data=st.data(), seed=seeds)
+@settings(max_examples=40)
+def test_stacks_come_out_as_pokerkit_has_them(variant: str, data: st.DataObject, seed: int) -> None:
+    # With four players PokerKit splits a pot in which nobody has a low.
+    most = 3 if variant == "plo8" else 10
+    setup = data.draw(setups(raked=False, variants=[variant], max_players=most))
     hand, _ = play(setup, random.Random(seed), free_folds=False)
     state = plain_pokerkit(setup, hand)
     stacks = hand.chips()

@@ -3,6 +3,7 @@
 import pytest
 
 from game.changes import AuditEntry, HandOpened
+from game.poker.variants import VARIANTS
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from protocol.events import GameStarted, HandComplete, HostChanged, RoomClosed, SettingsChanged
@@ -201,6 +202,41 @@ def test_a_fixed_deck_is_dealt_once() -> None:
     table.fold_out()
     again = table.deal()
     assert again.setup.deck[:12] != deck[:12]
+
+
+def test_a_room_switches_variants_between_hands_and_a_fixed_deck_is_the_next_ones() -> None:
+    table = seated(max_seats=4)
+    table.rigging = True
+    played = []
+    for variant in [*VARIANTS, *VARIANTS]:
+        hand = table.deal()
+        played.append(hand.setup.variant)
+        change = SettingsPatch(variant=variant)
+        table.do(HOST, commands.ChangeSettings(settings=change))
+        assert table.hand.setup.variant == played[-1], "a running hand stays what it is"
+        rules = VARIANTS[variant]
+        deck = rules.deck[::-1]
+        if "2c" not in deck:
+            below = commands.RigDeck(cards=["2c"])
+            assert refusal_of(table, STAFF, below).details == {"field": "cards"}
+        table.do(STAFF, commands.RigDeck(cards=list(deck)))
+        table.fold_out()
+        hand = table.deal()
+        played.append(hand.setup.variant)
+        assert hand.setup.deck == deck
+        assert len(hand.hole_cards(hand.big_blind_seat)) == rules.hole_cards
+        table.fold_out()
+    assert played[1::2] == [*VARIANTS, *VARIANTS]
+
+
+def test_a_fixed_deck_loses_the_cards_that_a_new_variant_has_not() -> None:
+    table = seated()
+    table.rigging = True
+    table.do(STAFF, commands.RigDeck(cards=["2c", "Ah", "3d", "Kh"]))
+    table.do(HOST, commands.ChangeSettings(settings=SettingsPatch(variant="shortdeck")))
+    hand = table.deal()
+    assert hand.setup.deck[:2] == ("Ah", "Kh")
+    assert sorted(hand.setup.deck) == sorted(VARIANTS["shortdeck"].deck)
 
 
 def test_the_game_has_one_id_for_the_life_of_the_room() -> None:

@@ -49,7 +49,7 @@ IMPURE = frozenset(
     }
 )
 OUTSIDE = 9
-"""The floor of what only looks at the house from outside."""
+"""The floor of what looks at the house from outside, and measures the rules, which are pure."""
 
 TABLE = {
     "protocol": Rules(0, frozenset(), frozenset({"msgspec"}), IMPURE, pure=True),
@@ -64,7 +64,7 @@ TABLE = {
     "persistence": Rules(2, frozenset({"protocol", "game"})),
     "actors": Rules(3, frozenset({"protocol", "game", "persistence"})),
     "server": Rules(4, frozenset({"protocol", "game", "client", "persistence", "actors"})),
-    "bench": Rules(OUTSIDE, frozenset({"protocol", "client"})),
+    "bench": Rules(OUTSIDE, frozenset({"protocol", "game", "client"})),
 }
 OURS = frozenset(TABLE) | {"tests"}
 CLOCKS = frozenset({"now", "utcnow", "today"})
@@ -161,7 +161,7 @@ def test_the_table_itself_only_points_down() -> None:
         ("actors", "importlib.import_module('server.app')", "may not import server.app"),
         ("server", "from bench.load import run", "may not import bench.load"),
         ("server", "import tests.fakes", "may not import tests.fakes"),
-        ("bench", "import game", "may not import game"),
+        ("bench", "from actors.hub import Hub", "may not import actors.hub"),
         ("bench", "from server.settings import load", "may not import server.settings"),
     ],
 )
@@ -177,7 +177,7 @@ def test_the_check_finds_what_is_wrong(package: str, source: str, told: str) -> 
         ("game", "import pokerkit, phevaluator\nfrom protocol.events import E\nimport enum"),
         ("client", "import trio\nimport trio_websocket\nimport random\nimport protocol.codec"),
         ("server", "import time\nfrom actors.hub import Hub\nimport quart_trio\nimport client"),
-        ("bench", "import time\nfrom client.connection import C\nimport protocol"),
+        ("bench", "import time\nfrom client.connection import C\nimport protocol, game"),
     ],
 )
 def test_the_check_lets_pass_what_is_right(package: str, source: str) -> None:

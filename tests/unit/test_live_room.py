@@ -10,6 +10,7 @@ from client.errors import Lagged, RoomGone
 from client.messages import AnyEvent, OtherEvent, event_of
 from client.mirror import Mirror, Outcome, comparable, same_state
 from client.room import KEPT_EVENTS, LiveRoom
+from game.poker.variants import VARIANTS
 from protocol import commands
 from protocol.errors import Refused
 from protocol.events import CardsDealt, Event, HandComplete, PlayerJoinRequested, TurnStarted
@@ -61,6 +62,7 @@ def random_command(rng: random.Random, room: PlayedRoom) -> tuple[Principal, com
         commands.AdjustChips(user_id=other, delta=rng.choice([-1_999, 777]), reason="test"),
         commands.ChangeSettings(settings=SettingsPatch(ante=rng.choice([0, 25, 90]))),
         commands.ChangeSettings(settings=SettingsPatch(requires_approval=rng.random() < 0.5)),
+        commands.ChangeSettings(settings=SettingsPatch(variant=rng.choice(list(VARIANTS)))),
         commands.TransferHost(user_id=other),
     ]
     return who, rng.choice(choices)
@@ -69,7 +71,13 @@ def random_command(rng: random.Random, room: PlayedRoom) -> tuple[Principal, com
 @pytest.mark.parametrize("seed", range(40))
 def test_events_and_snapshots_make_the_same_room(seed: int) -> None:
     rng = random.Random(seed)
-    room = seated_room(rng, 3, ante=rng.choice([0, 0, 30]), rake_basis_points=rng.choice([0, 500]))
+    room = seated_room(
+        rng,
+        3,
+        variant=rng.choice(list(VARIANTS)),
+        ante=rng.choice([0, 0, 30]),
+        rake_basis_points=rng.choice([0, 500]),
+    )
     followers: dict[str, Mirror] = {}
     outcomes: dict[str, list[Outcome]] = {}
 

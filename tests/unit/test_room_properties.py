@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from game.decide import next_deadline
+from game.poker.variants import VARIANTS
 from game.presence import Gone, Seen, TakenOver, Unseen
 from protocol import commands
 from protocol.errors import Refused
@@ -18,6 +19,7 @@ from tests.support.rooms import HOST, STAFF, START, Table
 USERS = [HOST, STAFF, "ann", "bob", "cat", "dan"]
 users = st.sampled_from(USERS)
 amounts = st.integers(1, 2_500)
+variants = st.sampled_from(list(VARIANTS))
 
 
 class Room(RuleBasedStateMachine):
@@ -28,9 +30,11 @@ class Room(RuleBasedStateMachine):
         auto_start=st.booleans(),
         rake=st.sampled_from([0, 500]),
         ante=st.sampled_from([0, 3]),
+        variant=variants,
     )
-    def open(self, approval: bool, auto_start: bool, rake: int, ante: int) -> None:
+    def open(self, approval: bool, auto_start: bool, rake: int, ante: int, variant: str) -> None:
         self.table = Table(
+            variant=variant,
             requires_approval=approval,
             auto_start=auto_start,
             rake_basis_points=rake,
@@ -92,6 +96,10 @@ class Room(RuleBasedStateMachine):
         patch = SettingsPatch(big_blind=blind, small_blind=(blind + 1) // 2, max_seats=seats)
         self.send(user_id, commands.ChangeSettings(settings=patch))
 
+    @rule(user_id=users, variant=variants)
+    def change_variant(self, user_id: str, variant: str) -> None:
+        self.send(user_id, commands.ChangeSettings(settings=SettingsPatch(variant=variant)))
+
     @rule(user_id=users, chance=st.integers(0, 99))
     def close(self, user_id: str, chance: int) -> None:
         if chance == 0:
@@ -148,5 +156,5 @@ class Room(RuleBasedStateMachine):
             assert all(seat.leaving is None for seat in state.seats.values())
 
 
-Room.TestCase.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
+Room.TestCase.settings = settings(max_examples=40, stateful_step_count=60)
 TestRoom = Room.TestCase

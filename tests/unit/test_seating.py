@@ -7,6 +7,7 @@ from game.presence import Gone
 from game.roles import role_of
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
+from protocol.events import PlayerSeated, SpectatorJoined
 from protocol.replies import RoleTaken, SeatLeft, StackChanged
 from protocol.values import SettingsPatch
 from tests.support.rooms import HOST, STAFF, Table
@@ -31,6 +32,17 @@ def test_sitting_down_moves_the_buy_in_from_wallet_to_stack() -> None:
     ]
     assert table.rows(SittingStarted)
     assert [(g.role, g.seat_index) for g in table.last.grants] == [("player", 4)]
+
+
+def test_who_names_no_other_name_sits_and_watches_by_the_one_that_they_joined_with() -> None:
+    table = Table()
+    table.do("ann", commands.Join(display_name="Annie"))
+    table.do("ann", commands.Spectate())
+    assert table.event(SpectatorJoined).display_name == "Annie"
+    table.do("ann", commands.Seat(seat_index=0, buy_in=600))
+    assert table.event(PlayerSeated).display_name == "Annie"
+    table.do(STAFF, commands.Seat(seat_index=1, buy_in=600), role="staff")
+    assert table.event(PlayerSeated).display_name == STAFF.title()
 
 
 def test_a_guest_does_not_sit() -> None:

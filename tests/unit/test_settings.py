@@ -156,10 +156,10 @@ def test_an_unknown_variable_is_only_a_warning() -> None:
     assert "CARDROOM_HTTP_PORT" in warning
 
 
-def test_a_jwks_url_implies_rs256_unless_told_otherwise() -> None:
+def test_a_jwks_url_leaves_the_algorithm_to_its_keys_unless_told_otherwise() -> None:
     url = {"CARDROOM_JWKS_URL": "https://id.example/jwks"}
     assert load({}).jwt_algorithm == "HS256"
-    assert load(url).jwt_algorithm == "RS256"
+    assert load(url).jwt_algorithm == "JWKS"
     assert load({**url, "CARDROOM_JWT_ALGORITHM": "ES256"}).jwt_algorithm == "ES256"
 
 
@@ -198,6 +198,8 @@ def test_print_config_shows_no_secret(database_url: str) -> None:
             "CARDROOM_JWT_SECRET": "S3CRET" * 8,
             "CARDROOM_ONESIGNAL_API_KEY": "S3CRET",
             "CARDROOM_PUSHER_SECRET": "S3CRET",
+            "CARDROOM_JWKS_URL": "https://me:S3CRET@id.example/jwks",
+            "CARDROOM_ONESIGNAL_BASE_URL": "https://me:S3CRET@push.example",
         }
     )
     shown = masked(settings)

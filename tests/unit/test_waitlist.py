@@ -247,10 +247,11 @@ def test_a_held_seat_is_not_taken_off_the_table(table: Table) -> None:
 
 
 def test_accepting_seats_with_a_buy_in_without_the_hosts_approval(table: Table) -> None:
-    entry = join(table, "kim")
+    entry = join(table, "kim", player_id="kim", player_name="Kim K.")
     free(table, "ann")
     reply = table.do("kim", commands.WaitlistAccept(entry_id=entry.id, buy_in=700))
     assert isinstance(reply, WaitlistAccepted)
+    assert table.event(PlayerSeated).display_name == "Kim K.", "by the name that all know"
     assert (reply.role, reply.seat_index, reply.chips) == ("player", 1, 700)
     assert (reply.entry.status, reply.entry.position) == ("seated", None)
     assert table.names() == ["player_approved", "player_seated", "waitlist_update"]
@@ -469,6 +470,13 @@ def test_staff_seat_a_player_with_a_buy_in_from_their_wallet(table: Table) -> No
     assert audited(table) == [(STAFF, "waitlist_seat", "leo")]
 
 
+def test_a_host_takes_nothing_from_anybodys_wallet(table: Table) -> None:
+    entry = join(table, HOST, player_id="kim")
+    free(table, "ann")
+    command = commands.WaitlistSeat(entry_id=entry.id, buy_in=400)
+    assert refusal_of(table, HOST, command).code is ErrorCode.FORBIDDEN
+
+
 def test_staff_do_not_seat_on_a_seat_held_for_another(table: Table) -> None:
     join(table, "kim")
     entry = join(table, "leo")
@@ -482,7 +490,7 @@ def test_staff_do_not_seat_on_a_seat_held_for_another(table: Table) -> None:
 def test_without_a_buy_in_an_entry_is_only_noted_as_seated(table: Table) -> None:
     entry = join(table, HOST, player_name="Old Joe")
     command = commands.WaitlistSeat(entry_id=entry.id, buy_in=400)
-    assert refusal_of(table, HOST, command).details == {"field": "buy_in"}
+    assert refusal_of(table, STAFF, command).details == {"field": "buy_in"}
     reply = table.do(HOST, commands.WaitlistSeat(entry_id=entry.id))
     assert isinstance(reply, WaitlistSeated)
     assert (reply.entry.status, reply.seat_index) == ("seated", UNSET)

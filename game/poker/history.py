@@ -1,0 +1,170 @@
+"""A finished hand in the PHH format, as one viewer may know it.
+
+PHH (the Poker Hand History file format) is PokerKit's own notation, and PokerKit writes it here:
+from the operations of the hand, with the cards taken out that the viewer may not see. What it
+writes, it replays: betting needs no cards, and whoever was paid at showdown has shown theirs.
+
+Two things are beyond it. It knows no rake over a whole hand, so a replay ends with the chips of
+`_rake` still on the table. And the side pot that nobody left in the hand can win (see `cash_state`)
+is burned in a replay (or ends it, where one player is left), while `finishing_stacks` and
+`_abandoned` tell who had it.
+"""
+
+from collections.abc import Collection, Mapping
+from copy import copy
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import ClassVar
+
+from msgspec import Struct
+from pokerkit import (
+    Card,
+    HandHistory,
+    HoleDealing,
+    OmahaEightOrBetterLowHand,
+    OmahaHoldemHand,
+    PotLimitOmahaHoldem,
+    Rank,
+    Suit,
+)
+from pokerkit.games import Poker
+
+from game.poker.hand import Hand
+
+CODES: Mapping[str, str] = MappingProxyType(
+    {"nlhe": "NT", "plo": "PO", "plo8": "PO/8", "shortdeck": "NS", "flhe": "FT"}
+)
+"""The PHH code of each variant.
+
+PHH has none for pot-limit Omaha hi-lo: `PO/8` is made like its `FO/8`, and read by `History`.
+"""
+
+AUTHOR = "Cardroom"
+
+_UNKNOWN = Card(Rank.UNKNOWN, Suit.UNKNOWN)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_QUOTES = "'''"
+_CONTROLS = dict.fromkeys((*range(32), 127), " ")
+
+
+class _PotLimitOmahaHighLow(PotLimitOmahaHoldem):
+    hand_types = (OmahaHoldemHand, OmahaEightOrBetterLowHand)  # type: ignore[assignment]
+
+
+class History(HandHistory):
+    """A hand history; also of pot-limit Omaha hi-lo, which PokerKit's own has no code for."""
+
+    game_types: ClassVar[dict[str, type[Poker]]] = {
+        **HandHistory.game_types,
+        "PO/8": _PotLimitOmahaHighLow,
+    }
+    required_field_names: ClassVar[dict[str, tuple[str, ...]]] = {
+        **HandHistory.required_field_names,
+        "PO/8": HandHistory.required_field_names["PO"],
+    }
+
+
+class Particulars(Struct, frozen=True, kw_only=True):
+    """What a hand's history tells besides the play.
+
+    Args:
+        room_id: the room's id.
+        table: the room's name.
+        seat_count: how many seats the table has.
+        names: what the players are called, by seat index.
+        started_at: UTC in milliseconds, as is `ended_at`.
+    """
+
+    room_id: str
+    table: str
+    seat_count: int
+    names: Mapping[int, str]
+    started_at: int
+    ended_at: int
+
+
+def open_seats(hand: Hand, viewer: str | None, *, everything: bool = False) -> frozenset[int]:
+    """Tell whose hole cards a viewer may know: their own, and those that were shown.
+
+    Args:
+        hand: finished.
+        viewer: a user id, None for somebody who was not in the hand.
+        everything: every hand, shown or not.
+    """
+    return frozenset(
+        seat.seat_index
+        for seat in hand.players
+        if everything or seat.user_id == viewer or hand.shown(seat.seat_index) is not None
+    )
+
+
+def compose(hand: Hand, about: Particulars, known: Collection[int]) -> HandHistory:
+    """Write a finished hand in PHH.
+
+    Players stand in PokerKit's order, small blind first; heads-up the big blind first. Seats count
+    from 1 in PHH: seat index 0 is seat 1.
+
+    Args:
+        hand: finished.
+        about: what else is told.
+        known: seat indexes whose hole cards are told; those of others are `??`.
+    """
+    assert hand.finished, "a running hand has no history yet"
+    setup, players, chips = hand.setup, hand.players, hand.chips()
+    won = {winner.seat_index: winner.amount for winner in hand.winners()}
+    state = copy(hand.state)
+    state.operations = [
+        replace(operation, cards=(_UNKNOWN,) * len(operation.cards))
+        if isinstance(operation, HoleDealing)
+        and players[operation.player_index].seat_index not in known
+        else operation
+        for operation in state.operations
+    ]
+    started_at = _EPOCH + timedelta(milliseconds=about.started_at)
+    return History.from_game_state(
+        state.game,
+        state,
+        variant=CODES[setup.variant],
+        ante_trimming_status=state.ante_trimming_status,
+        author=AUTHOR,
+        table=_quotable(about.table),
+        hand=setup.number,
+        time=started_at.time(),
+        time_zone="UTC",
+        day=started_at.day,
+        month=started_at.month,
+        year=started_at.year,
+        seats=[seat.seat_index + 1 for seat in players],
+        seat_count=max(about.seat_count, *(seat.seat_index + 1 for seat in players)),
+        players=[_quotable(about.names.get(seat.seat_index, seat.user_id)) for seat in players],
+        finishing_stacks=[chips[seat.seat_index] for seat in players],
+        winnings=[won.get(seat.seat_index, 0) for seat in players],
+        user_defined_fields={
+            "_room_id": _quotable(about.room_id),
+            "_hand_id": setup.hand_id,
+            "_variant": setup.variant,
+            "_user_ids": [_quotable(seat.user_id) for seat in players],
+            "_button": setup.button_seat + 1,
+            "_ended_at": _iso(about.ended_at),
+            "_rake": hand.rake,
+            "_abandoned": _abandoned(hand),
+        },
+    )
+
+
+def _abandoned(hand: Hand) -> list[int] | None:
+    """Player number (from 1, as in the actions) and chips of the pot that nobody could win."""
+    if hand.state.abandoned is None:
+        return None
+    pot, owner = hand.state.abandoned
+    return [owner + 1, pot.unraked_amount]
+
+
+def _quotable(text: str) -> str:
+    """Make a text fit for the quotes that PokerKit puts around it, which know no escapes."""
+    return text.translate(_CONTROLS).replace(_QUOTES, "’’’")
+
+
+def _iso(at: int) -> str:
+    return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds")

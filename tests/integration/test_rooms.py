@@ -1,0 +1,63 @@
+"""Rooms that are brought to life on demand, over a real database."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from actors.supervisor import Intensity, Supervisor
+from protocol import commands
+from protocol.errors import ErrorCode, Refused
+from protocol.replies import Joined
+from server.rooms import Rooms
+from tests.support.live_rooms import Club, open_club
+from tests.support.rooms import principal
+
+pytestmark = pytest.mark.fail_after(20)
+
+BREAK = "UPDATE rooms SET next_settings = '[]' WHERE id = 'room-1'"
+MEND = "UPDATE rooms SET next_settings = NULL WHERE id = 'room-1'"
+
+
+@pytest.fixture
+async def club(database_url: str) -> AsyncIterator[Club]:
+    async with open_club(database_url) as made:
+        await made.make_room()
+        await made.wallets("ann")
+        yield made
+
+
+async def execute(club: Club, statement: str) -> None:
+    async with club.pool.connection() as conn:
+        await conn.execute(statement.encode())
+
+
+async def test_a_room_that_cannot_be_read_is_set_aside_until_it_is_lifted(
+    club: Club, nursery: trio.Nursery
+) -> None:
+    supervisor = Supervisor()
+    await nursery.start(supervisor.run)
+    set_aside: list[str] = []
+    rooms = Rooms(
+        supervisor=supervisor,
+        services=club.services,
+        intensity=Intensity(2, 60.0),
+        timeout_s=15.0,
+        on_crash=lambda: None,
+        on_quarantine=set_aside.append,
+    )
+    await execute(club, BREAK)
+    for _ in range(2):
+        with pytest.raises(Refused) as caught:
+            await rooms.ask("room-1", commands.Join(), principal("ann"), "test")
+        assert caught.value.code is ErrorCode.ROOM_UNAVAILABLE
+    assert set_aside == ["room-1"] == list(rooms.quarantined())
+    with pytest.raises(Refused) as caught:
+        await rooms.ask("no-room", commands.Join(), principal("ann"), "test")
+    assert caught.value.code is ErrorCode.NOT_FOUND
+
+    await execute(club, MEND)
+    rooms.lift("room-1")
+    reply = await rooms.ask("room-1", commands.Join(), principal("ann"), "test")
+    assert isinstance(reply, Joined)
+    assert not rooms.quarantined()
