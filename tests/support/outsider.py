@@ -6,6 +6,7 @@ from typing import Any
 
 from actors.room import RoomActor
 from persistence import hydration
+from persistence.audit import audit
 from protocol.ids import STAFF_PORTAL, UserId, player_channel
 from tests.support.live_rooms import Club, Socket, attach, live_state, running
 from tests.support.rooms import HOST, comparable
@@ -61,6 +62,8 @@ async def watched(club: Club, *own: str) -> AsyncIterator[Watched]:
         yield room
         await room.told()
         await room.assert_as_stored()
+    audited = await audit(club.pool, replay_hands=True)
+    assert audited.clean, audited.findings
 
 
 def names(events: list[Event]) -> list[str]:
