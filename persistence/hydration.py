@@ -91,6 +91,17 @@ SELECT hand_id, seat_index, action, amount, raise_to, auto
 FROM actions WHERE hand_id = ANY(%s) ORDER BY hand_id, ordinal
 """
 
+_BY_ROOM = (
+    _ROOMS,
+    _MEMBERS,
+    _SEATS,
+    _SPECTATORS,
+    _BANS,
+    _WAITLIST,
+    _OUTSIDE,
+    _GAMES,
+    _HANDS,
+)
 QUERIES = 11
 """How many queries a hydration makes, for any number of rooms."""
 
@@ -124,18 +135,11 @@ async def load_rooms(
         read_only=True,
         timeout_s=None if len(room_ids) == 1 else inf,
     ) as conn:
-        rooms = await rows(conn, _ROOMS, room_ids)
-        members = _by_room(await rows(conn, _MEMBERS, room_ids))
-        seats = _by_room(await rows(conn, _SEATS, room_ids))
-        spectators = _by_room(await rows(conn, _SPECTATORS, room_ids))
-        bans = _by_room(await rows(conn, _BANS, room_ids))
-        waitlists = _by_room(await rows(conn, _WAITLIST, room_ids))
-        outside = _by_room(await rows(conn, _OUTSIDE, room_ids))
-        games = _by_room(await rows(conn, _GAMES, room_ids))
-        hands = {row.pop("room_id"): row for row in await rows(conn, _HANDS, room_ids)}
-        hand_ids = [row["hand_id"] for row in hands.values()]
-        players = by_hand(await rows(conn, PLAYERS, hand_ids))
-        actions = by_hand(await rows(conn, ACTIONS, hand_ids))
+        rooms, *by_room, running = await _rows_together(conn, _BY_ROOM, room_ids)
+        members, seats, spectators, bans, waitlists, outside, games = map(_by_room, by_room)
+        hands = {row.pop("room_id"): row for row in running}
+        hand_ids = [row["hand_id"] for row in running]
+        players, actions = map(by_hand, await _rows_together(conn, (PLAYERS, ACTIONS), hand_ids))
     loaded: dict[str, RoomState] = {}
     for row in rooms:
         room_id = row["id"]
@@ -171,6 +175,17 @@ def _add_hand(
     state.hand = _hand(hand, players[hand_id], actions[hand_id])
     if state.hand.actor_seat is not None:
         state.clock = TurnClock(state.hand.actor_seat, started_at, deadline, state.hand.legal())
+
+
+async def _rows_together(
+    conn: Connection, queries: Sequence[str], keys: Sequence[str]
+) -> list[list[Record]]:
+    """Run queries that take the same keys, on one way to the database and back."""
+    cursors = [conn.cursor(row_factory=dict_row) for _ in queries]
+    async with conn.pipeline():
+        for cursor, query in zip(cursors, queries, strict=True):
+            await cursor.execute(query, (list(keys),))
+    return [await cursor.fetchall() for cursor in cursors]
 
 
 async def rows(conn: Connection, query: str, keys: Sequence[str]) -> list[Record]:

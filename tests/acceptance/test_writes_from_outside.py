@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from bench.outside import Message, Outside, connected
+from bench.outside import Message, Outside, Refusal, connected
 from bench.server_process import ServerProcess
 from tests.acceptance.playing import TABLE, serving, table
 
@@ -183,3 +183,24 @@ async def test_a_listener_that_lost_its_connection_makes_up_for_it() -> None:
             assert number or found
             write(server, JOIN, seated[0].room_id, f"p{number}", f"P{number}")
             await heard(boss, "player_joined", f"p{number}")
+
+
+async def test_who_does_not_commit_holds_up_one_table_only() -> None:
+    async with (
+        serving({"CARDROOM_DB_TIMEOUT_S": "2"}) as server,
+        table(server, ["ann", "bob"], auto_start=False) as (_, (ann, _)),
+        table(server, ["cat", "dan"], auto_start=False) as (_, (cat, _)),
+    ):
+        with psycopg.connect(server.database_url) as idle:
+            idle.execute("UPDATE room_seats SET chips = chips + 7 WHERE user_id = 'ann'")
+            held = await ann.client.post("top_up", room_id=ann.room_id, amount=5)
+            for amount in range(1, 20):
+                await cat.client.ask("top_up", room_id=cat.room_id, amount=amount)
+            refused = await ann.client.refused("top_up", room_id=ann.room_id, amount=5)
+            assert refused["code"] == "unavailable"
+            assert refused["retry_after"] > 0
+            with pytest.raises(Refusal):
+                await ann.client.reply_to(held)
+            idle.commit()
+        await ann.client.event_of("chips_adjusted", delta=7, chips=10_007)
+        assert (await ann.client.ask("top_up", room_id=ann.room_id, amount=5))["chips"] == 10_012
