@@ -25,6 +25,8 @@ RECONNECT_S = (0.0, 0.1)
 ANSWER_S = 15.0
 BUY_IN = 10_000
 LOW_STACK = 3_000
+DECISIONS = frozenset({"action", "run_it"})
+"""The commands that a hand waits for."""
 TRANSIENT = frozenset({"unavailable", "busy", "rate_limited", "room_unavailable", "internal"})
 """Refusals that say nothing final; the command is sent again, with its id."""
 
@@ -141,7 +143,7 @@ class Bot:
             legal = self._due()
             if legal is not None and now >= self._act_at:
                 self._legal = None
-                await self._command(socket, type="action", **self._choose(legal))
+                await self._command(socket, **self._choose(legal))
             elif now >= self._chore_at:
                 await self._do_chore(socket)
 
@@ -241,7 +243,7 @@ class Bot:
         else:
             self._witness.acknowledged(sent)
             self._rejoin_token = reply.get("rejoin_token", self._rejoin_token)
-            if command["type"] == "action":
+            if command["type"] in DECISIONS:
                 self._hold_until = seq
 
     def _hydrated(self, room: Message) -> None:
@@ -262,6 +264,10 @@ class Bot:
             self._witness.dealt(self.user_id, self._hand_id, me["hole_cards"])
         if timer and self._seated and timer["actor_seat"] == me.get("seat_index"):
             self._turn(me["legal_actions"])
+        run_it = (hand and hand["run_it"]) or {"seats": [], "votes": []}
+        said = {answer["seat_index"] for answer in run_it["votes"]}
+        if self._seated and self._seat_index in {*run_it["seats"]} - said:
+            self._turn({"times": run_it["times"]})
 
     def _event(self, event: Message) -> None:
         kind, seq = event["type"], event["seq"]
@@ -283,6 +289,12 @@ class Bot:
                 self._preflop = False
             case "turn_started" if mine:
                 self._turn(event["legal"])
+            case "run_it_offered" if self._seated and self._seat_index in event["seats"]:
+                self._turn({"times": event["times"]})
+            case "run_it_voted" if mine:
+                self._legal = None
+            case "run_it_decided":
+                self._legal = None
             case "player_action" if mine:
                 self._legal = None
                 self._chips = event["chips"]
@@ -310,14 +322,15 @@ class Bot:
     # What it does
 
     def _turn(self, legal: Message) -> None:
+        """Decide soon: what is legal at the bot's turn, or how many `times` it may say."""
         self._legal = legal
         self._act_at = trio.current_time() + self._rng.uniform(*THINK_S)
 
     def _due(self) -> Message | None:
-        """Return what is legal if it is the bot's turn, all that it did being answered and told."""
+        """Return what the bot may decide now, all that it did being answered and told."""
         if (self.seq or 0) < self._hold_until:
             return None
-        if any(command["type"] == "action" for command in self.open_commands.values()):
+        if any(command["type"] in DECISIONS for command in self.open_commands.values()):
             return None
         return self._legal
 
@@ -325,6 +338,12 @@ class Bot:
         return self._chore_at if self._due() is None else min(self._chore_at, self._act_at)
 
     def _choose(self, legal: Message) -> Message:
+        if "times" in legal:
+            # Twice often enough that it comes about.
+            return {"type": "run_it", "times": self._rng.choice((1, 2, 2, 2, legal["times"]))}
+        return {"type": "action", **self._choose_action(legal)}
+
+    def _choose_action(self, legal: Message) -> Message:
         lot = self._rng.random()
         low, high = legal["min_raise_to"], legal["max_raise_to"]
         if lot < 0.15 and low is not None:
@@ -339,7 +358,7 @@ class Bot:
 
     async def _do_chore(self, socket: Socket) -> None:
         self._chore_at = trio.current_time() + self._rng.uniform(*CHORE_S)
-        busy = any(c["type"] != "action" for c in self.open_commands.values())
+        busy = any(c["type"] not in DECISIONS for c in self.open_commands.values())
         if self._seat_index is None or busy:
             return
         lot = self._rng.random()

@@ -21,7 +21,7 @@ from bench import audit
 from bench.kill_bots import Bot
 from bench.kill_checks import Checks
 from bench.kill_witness import Witness
-from bench.outside import JSON, MSGPACK, connected
+from bench.outside import JSON, MSGPACK, Message, connected
 from bench.server_process import ServerProcess
 from bench.serving import serving
 from game.poker.variants import VARIANTS
@@ -32,6 +32,12 @@ SETTINGS = {
     "CARDROOM_COMMAND_BURST": "1000",
 }
 SEATS = 6
+KINDS: tuple[Message, ...] = (
+    {},
+    {"run_it_times": 3, "bomb_pot": {"every_n_hands": 3, "amount": 9_000}},
+    {"ante": 25, "ante_kind": "big_blind", "straddle": 200, "run_it_times": 2},
+)
+"""How hands are played at the tables, in turn."""
 STAFF = "floor"
 FUNDS = 10**9
 LIFE_S = (0.05, 3.0)
@@ -203,6 +209,7 @@ async def _room(server: ServerProcess, table: int, host: str) -> str:
         "requires_approval": False,
         "rake_basis_points": 500 if table % 2 else 0,
         "rake_cap": 300 if table % 2 else 0,
+        **KINDS[table % len(KINDS)],
     }
     async with connected(server.ws_url, token=server.token(host)) as client:
         reply = await client.ask("create_room", settings=settings)

@@ -184,6 +184,8 @@ class Bot:
                 await room.changed()
         elif state.legal_actions is not None:
             await self._decide(room, state.legal_actions)
+        elif state.run_it is not None:
+            await self._vote(room)
         elif seat.chips == 0 and not seat.in_hand and state.hand is None and self._policy.rebuys:
             await room.top_up(self._buy_in(state))
         elif seat.chips == 0 and not seat.in_hand and not self._policy.rebuys:
@@ -195,14 +197,24 @@ class Bot:
 
     async def _decide(self, room: LiveRoom, legal: LegalActions) -> None:
         turn = room.state.timer
-        shortest, longest = self._policy.think_s
-        if longest > 0:
-            await trio.sleep(self._rng.uniform(shortest, longest))
-            if room.gone is not None or room.state.timer != turn:
-                return
+        await self._think()
+        if room.gone is not None or room.state.timer != turn:
+            return
         move = choose(self._rng, room.state, legal, self._policy.looseness)
         await room.act(move.action, move.amount)
         self.decisions += 1
+
+    async def _vote(self, room: LiveRoom) -> None:
+        """Say how often the rest of the board is to be dealt, by chance."""
+        await self._think()
+        asked = None if room.gone is not None else room.state.run_it
+        if asked is not None:
+            await room.run_it(self._rng.randint(1, asked.times))
+
+    async def _think(self) -> None:
+        shortest, longest = self._policy.think_s
+        if longest > 0:
+            await trio.sleep(self._rng.uniform(shortest, longest))
 
     async def _broke(self, room: LiveRoom) -> None:
         """Wait for somebody's chips: the host's, or a wallet's."""

@@ -16,7 +16,7 @@ from client.club import CardroomClient, open_club
 from client.errors import ClientError, Refused, RoomGone
 from client.picture import table, told
 from client.room import LiveRoom
-from protocol.values import SettingsPatch
+from protocol.values import BombPot, SettingsPatch
 
 NAMES = ("Ada", "Blaise", "Carl", "Dorothy", "Emmy", "Fermat")
 BUY_IN = 5_000
@@ -67,6 +67,8 @@ async def demo(
                 max_buy_in=10_000,
                 max_seats=8,
                 requires_approval=False,
+                bomb_pot=BombPot(every_n_hands=10, amount=300),
+                run_it_times=2,
             )
             view = await host.create_room(settings, NAMES[0])
             room = await host.enter(view.id)

@@ -24,6 +24,7 @@ from protocol.views import (
     RecentAction,
     RoomSnapshot,
     RoomView,
+    RunItView,
     SeatView,
     SpectatorView,
     TimerView,
@@ -101,6 +102,16 @@ class Mirror:
         if self.timer is None or seat is None or seat.seat_index != self.timer.actor_seat:
             return None
         return self._legal
+
+    @property
+    def run_it(self) -> RunItView | None:
+        """The vote on how often to deal the rest of the board, where the user is yet to answer."""
+        hand, seat = self.hand, self.my_seat
+        vote = None if hand is None else hand.run_it
+        if vote is None or seat is None or seat.seat_index not in vote.seats:
+            return None
+        answered = any(answer.seat_index == seat.seat_index for answer in vote.votes)
+        return None if answered else vote
 
     @property
     def may_go_all_in(self) -> bool:
@@ -197,6 +208,9 @@ class Mirror:
                 events.HandStarted()
                 | events.TurnStarted()
                 | events.PlayerAction()
+                | events.RunItOffered()
+                | events.RunItVoted()
+                | events.RunItDecided()
                 | events.StreetAdvanced()
                 | events.Showdown()
                 | events.PotDistributed()
@@ -334,6 +348,12 @@ class Mirror:
                 hand.acted(event, self.seats)
                 self._clock(None)
                 self._remember(event)
+            case events.RunItOffered():
+                hand.offered(event, self.seats)
+            case events.RunItVoted():
+                hand.voted(event)
+            case events.RunItDecided():
+                hand.decided()
             case events.StreetAdvanced():
                 hand.street(event, self.seats)
             case events.Showdown():

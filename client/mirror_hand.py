@@ -2,12 +2,12 @@
 
 from typing import Self
 
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, structs
 
 from client.pots import Layers, Standing
 from protocol import events
-from protocol.values import PotAward, ShownHand, Street, Winner
-from protocol.views import HandView, SeatView
+from protocol.values import Posted, PotAward, ShownHand, Street, Winner
+from protocol.views import HandView, RunItAnswer, RunItView, SeatView
 
 Seats = dict[int, SeatView]
 
@@ -19,7 +19,7 @@ class HandResult(Struct, frozen=True):
 
     hand_id: str
     number: int
-    board: list[str]
+    boards: list[list[str]]
     shown: list[ShownHand]
     pots: list[PotAward]
     winners: list[Winner]
@@ -45,7 +45,8 @@ class HandTracker:
         self._big_blind = big_blind_seat
         self._layers = layers
         self._phase: Street = "preflop"
-        self._board: list[str] = []
+        self._boards: list[list[str]] = [[]]
+        self._run_it: RunItView | None = None
         self._pot = 0
         self._actor: int | None = None
         self._min_raise_to: int | None = None
@@ -65,7 +66,8 @@ class HandTracker:
             layers=Layers.taken_up(view.pots, standings),
         )
         hand._phase = view.phase
-        hand._board = list(view.board)
+        hand._boards = [list(board) for board in view.boards or [view.board]]
+        hand._run_it = view.run_it
         hand._pot = view.pot
         hand._actor = view.actor_seat
         hand._min_raise_to = view.min_raise_to
@@ -73,7 +75,7 @@ class HandTracker:
 
     @classmethod
     def begun(cls, event: events.HandStarted, seats: Seats) -> Self:
-        """Begin a hand: antes are posted and taken in, then the blinds, each as far as it goes."""
+        """Begin a hand: antes are taken in, then blinds and straddle are posted."""
         hand = cls(
             hand_id=event.hand_id,
             number=event.number,
@@ -83,28 +85,26 @@ class HandTracker:
             layers=Layers([], 0),
         )
         stacks = {dealt.seat_index: dealt.chips for dealt in event.seats}
+        posted = {one.seat_index: one for one in event.posted}
         for index, seat in seats.items():
             chips = stacks.get(index)
-            if chips is None:
-                seats[index] = _cleared(seat)
-                continue
-            paid = min(event.ante, chips)
-            seats[index] = structs.replace(
-                _cleared(seat), chips=chips - paid, bet=paid, in_hand=True, all_in=paid == chips
-            )
-        hand._collect(seats)
-        blinds = {
-            event.small_blind_seat: event.small_blind,
-            event.big_blind_seat: event.big_blind,
-        }
-        for index, blind in blinds.items():
-            if index in seats:
-                stack = seats[index].chips
-                paid = min(blind, stack)
+            seats[index] = _cleared(seat)
+            if chips is not None:
+                ante = posted.get(index, _NOTHING).ante
                 seats[index] = structs.replace(
-                    seats[index], chips=stack - paid, bet=paid, all_in=paid == stack
+                    seats[index], chips=chips - ante, bet=ante, in_hand=True, all_in=ante == chips
                 )
-        hand._pot = sum(stacks.values()) - sum(seats[i].chips for i in stacks if i in seats)
+        if event.ante_kind == "all":
+            hand._collect(seats)
+        else:
+            hand._take_dead(seats)
+        for index, one in posted.items():
+            if index in seats and one.bet:
+                left = seats[index].chips - one.bet
+                seats[index] = structs.replace(
+                    seats[index], chips=left, bet=one.bet, all_in=left == 0
+                )
+        hand._pot = sum(one.ante + one.bet for one in event.posted)
         return hand
 
     def view(self, seats: Seats) -> HandView:
@@ -113,7 +113,7 @@ class HandTracker:
             id=self.hand_id,
             number=self.number,
             phase=self._phase,
-            board=list(self._board),
+            board=list(self._boards[0]),
             pot=self._pot,
             pots=self._layers.pots(_standings(seats, self._small_blind)),
             current_bet=max((seat.bet for seat in seats.values()), default=0),
@@ -122,6 +122,8 @@ class HandTracker:
             small_blind_seat=self._small_blind,
             big_blind_seat=self._big_blind,
             actor_seat=self._actor,
+            boards=[list(board) for board in self._boards],
+            run_it=self._run_it,
         )
 
     def turn(self, event: events.TurnStarted) -> None:
@@ -147,8 +149,29 @@ class HandTracker:
         """The street's bets are taken in, and board cards are dealt."""
         self._collect(seats)
         self._phase = event.street
-        self._board = list(event.board)
+        self._run_it = None
+        if event.runout is not UNSET and event.runout > len(self._boards):
+            self._boards.append([])
+        self._boards[-1] = list(event.board)
         self._pot = event.pot
+
+    def offered(self, event: events.RunItOffered, seats: Seats) -> None:
+        """Betting is over, and the players are asked how often to deal the rest of the board."""
+        self._collect(seats)
+        asked = self._run_it or RunItView(event.seats, [], event.times, event.deadline)
+        self._run_it = structs.replace(asked, deadline=event.deadline)
+        self._pot = event.pot
+
+    def voted(self, event: events.RunItVoted) -> None:
+        """One of them has said how often."""
+        if self._run_it is not None:
+            answers = [*self._run_it.votes, RunItAnswer(event.seat_index, event.times)]
+            answers.sort(key=lambda answer: answer.seat_index)
+            self._run_it = structs.replace(self._run_it, votes=answers)
+
+    def decided(self) -> None:
+        """It is settled how often."""
+        self._run_it = None
 
     def shown(self, event: events.Showdown, seats: Seats) -> None:
         """Hands are tabled."""
@@ -168,14 +191,29 @@ class HandTracker:
         for index, seat in seats.items():
             seats[index] = structs.replace(_cleared(seat), chips=stacks.get(index, seat.chips))
         return HandResult(
-            self.hand_id, self.number, self._board, self._shown, self._awards, event.winners
+            self.hand_id, self.number, self._boards, self._shown, self._awards, event.winners
         )
 
+    def _take_dead(self, seats: Seats) -> None:
+        """Take in what one player anted for all."""
+        self._layers.add_dead(_standings(seats, self._small_blind))
+        for index, seat in seats.items():
+            seats[index] = structs.replace(seat, bet=0)
+
     def _collect(self, seats: Seats) -> None:
+        """Take the bets in; what nobody could call goes back."""
+        second, *_ = sorted((seat.bet for seat in seats.values()), reverse=True)[1:] or [0]
+        for index, seat in seats.items():
+            if seat.bet > second:
+                chips = seat.chips + seat.bet - second
+                seats[index] = structs.replace(seat, chips=chips, bet=second, all_in=False)
         self._layers.collect(_standings(seats, self._small_blind))
         for index, seat in seats.items():
             if seat.bet:
                 seats[index] = structs.replace(seat, bet=0)
+
+
+_NOTHING = Posted(-1, 0, 0)
 
 
 def _cleared(seat: SeatView) -> SeatView:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from msgspec import UNSET
 from rich.align import Align
 from rich.columns import Columns
 from rich.console import Group, RenderableType
@@ -12,6 +13,7 @@ from rich.text import Text
 from client.messages import AnyEvent
 from client.mirror import Mirror
 from protocol import events
+from protocol.values import ShownHand
 from protocol.views import SeatView
 
 _SUITS = {"c": ("♣", "green"), "d": ("♦", "blue"), "h": ("♥", "red"), "s": ("♠", "white")}
@@ -23,6 +25,7 @@ _DONE = {
     "RAISE": "raises to {bet:,}",
     "ALL_IN": "is all-in with {bet:,}",
 }
+_TIMES = {1: "once", 2: "twice", 3: "three times"}
 SEAT_WIDTH = 18
 """Four seats side by side fit a terminal of 80 columns."""
 
@@ -71,7 +74,7 @@ def _middle(room: Mirror) -> RenderableType:
     grid = Table.grid(padding=(0, 3))
     hand = room.hand
     if hand is not None:
-        board = cards(hand.board) if hand.board else Text("no board yet", style="dim")
+        board = _boards(hand.boards) if hand.board else Text("no board yet", style="dim")
         grid.add_row(board, Text(f"pot {hand.pot:,}", style="bold"), Text(hand.phase, "dim"))
     elif room.last_result is not None:
         result = room.last_result
@@ -79,10 +82,14 @@ def _middle(room: Mirror) -> RenderableType:
             f"{_name(room, w.seat_index)} wins {w.amount:,}" + (f" ({w.rank})" if w.rank else "")
             for w in result.winners
         )
-        grid.add_row(cards(result.board), Text(won, style="bold"))
+        grid.add_row(_boards(result.boards), Text(won, style="bold"))
     else:
         grid.add_row(Text("waiting for the first hand", style="dim"))
     return Panel(grid, border_style="dim", padding=(1, 4))
+
+
+def _boards(boards: Sequence[Sequence[str]]) -> Text:
+    return Text("\n").join(cards(board) for board in boards)
 
 
 def _seat(room: Mirror, index: int, now_ms: int) -> RenderableType:
@@ -130,16 +137,25 @@ def told(event: AnyEvent, room: Mirror) -> str | None:
     """Tell an event in words; None for one that needs none. `room` has it applied already."""
     match event:
         case events.HandStarted():
-            return f"--- hand {event.number}: {_name(room, event.button_seat)} has the button"
+            kind = "bomb pot" if event.bomb_pot else "hand"
+            begun = f"--- {kind} {event.number}: {_name(room, event.button_seat)} has the button"
+            if event.straddle_seat is None:
+                return begun
+            return f"{begun}, {_name(room, event.straddle_seat)} straddles {event.straddle:,}"
         case events.PlayerAction():
             done = _DONE[event.action].format(amount=event.amount, bet=event.bet)
             by_clock = " (time is up)" if event.auto else ""
             return f"{_name(room, event.seat_index)} {done}{by_clock}"
         case events.StreetAdvanced():
-            return f"{event.street}: {cards(event.board).plain}   pot {event.pot:,}"
+            run = "" if event.runout is UNSET else f" (board {event.runout})"
+            return f"{event.street}{run}: {cards(event.board).plain}   pot {event.pot:,}"
+        case events.RunItVoted():
+            return f"{_name(room, event.seat_index)} would deal the board {_TIMES[event.times]}"
+        case events.RunItDecided():
+            return f"the rest of the board is dealt {_TIMES[event.times]}"
         case events.Showdown():
             return "; ".join(
-                f"{_name(room, hand.seat_index)} shows {cards(hand.cards).plain} ({hand.rank})"
+                f"{_name(room, hand.seat_index)} shows {cards(hand.cards).plain} ({_ranks(hand)})"
                 for hand in event.hands
             )
         case events.HandComplete():
@@ -169,6 +185,10 @@ def told(event: AnyEvent, room: Mirror) -> str | None:
             return "the room is closed"
         case _:
             return None
+
+
+def _ranks(hand: ShownHand) -> str:
+    return hand.rank if hand.ranks is UNSET else ", ".join(hand.ranks)
 
 
 def _name(room: Mirror, seat_index: int) -> str:

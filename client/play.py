@@ -15,13 +15,14 @@ from client.picture import table, told
 from client.room import LiveRoom
 from protocol.errors import ErrorCode
 from protocol.values import LegalActions
-from protocol.views import LobbyRoom
+from protocol.views import LobbyRoom, RunItView
 
 LOG_LINES = 8
 HELP = (
     "f fold · k check · c call · b 300 bet · r 900 raise to 900 · a all-in · "
     "o sit out · i sit in · t 1000 top up · q leave"
 )
+RUN_IT = "All-in. How often is the rest of the board to be dealt? "
 
 
 async def play(
@@ -136,6 +137,11 @@ def choices(legal: LegalActions, *, all_in: bool = True) -> str:
     return "Your turn:  " + " · ".join(offered)
 
 
+def times_offered(vote: RunItView) -> list[str]:
+    """List what a player who is asked may type."""
+    return [str(times) for times in range(1, vote.times + 1)]
+
+
 def _one_size(legal: LegalActions) -> bool:
     """Whether a bet or raise can only be of one size, as in fixed-limit games."""
     return legal.min_raise_to is not None and legal.min_raise_to == legal.max_raise_to
@@ -196,6 +202,8 @@ class _Session:
                 await room.sit_in()
             elif word == "t" and rest.strip().isdigit():
                 await room.top_up(int(rest))
+            elif room.state.run_it is not None and word in times_offered(room.state.run_it):
+                await room.run_it(int(word))
             elif room.state.legal_actions is None:
                 self._answer = "It is not your turn."
             else:
@@ -213,11 +221,13 @@ class _Session:
         room = self._room
         if room.gone is not None:
             return
-        legal = room.state.legal_actions
+        legal, run_it = room.state.legal_actions, room.state.run_it
         if not self._client.connected:
             note = "reconnecting…"
         elif legal is not None:
             note = choices(legal, all_in=room.state.may_go_all_in)
+        elif run_it is not None:
+            note = RUN_IT + " · ".join(times_offered(run_it))
         else:
             note = HELP
         if self._answer:

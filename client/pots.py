@@ -44,6 +44,14 @@ class Layers:
         closed = [PotView(pot.amount, [s for s in pot.seats if s in live]) for pot in self._closed]
         return [pot for pot in (*closed, *capped, rest) if pot.amount]
 
+    def add_dead(self, seats: Sequence[Standing]) -> None:
+        """Take in bets that nobody has to match: whoever is in the hand may win them."""
+        dead = sum(seat.bet for seat in seats)
+        if any(seat.bet and seat.all_in for seat in seats):
+            self._closed.append(PotView(dead, [seat.seat_index for seat in seats if seat.live]))
+        else:
+            self._loose += dead
+
     def collect(self, seats: Sequence[Standing]) -> None:
         """Take the street's bets in; the street is over."""
         capped, rest = self._open(seats)

@@ -258,6 +258,10 @@ class LiveRoom:
         command = commands.Action(room_id=self.room_id, action=action, amount=amount)
         return await self._do(command, Changed)
 
+    async def run_it(self, times: int) -> Changed:
+        """Say how often the rest of the board is to be dealt, when asked."""
+        return await self._do(commands.RunIt(room_id=self.room_id, times=times), Changed)
+
     async def sit(
         self, seat_index: int, buy_in: int, display_name: str | None = None
     ) -> SeatView | None:

@@ -3,7 +3,8 @@
 The big blind always moves to the next player: nobody posts it twice running or is passed over.
 Small blind and button are the players before it, so that with the same players the button moves
 one seat a hand, and heads-up the button posts the small blind. (Cooke & Bond, "Rules of Poker",
-calls this the forward-moving big blind; it needs no dead button.)
+calls this the forward-moving big blind; it needs no dead button.) A bomb pot is a hand like others
+here: the places move on though nobody posts a blind.
 """
 
 from typing import NamedTuple

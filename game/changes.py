@@ -173,7 +173,7 @@ class HandOpened(NamedTuple):
 class HandPlay(NamedTuple):
     """How a hand stands; a board is its cards run together, such as ``AhTd2c``.
 
-    `runouts` is how often the board is run out, None before that is settled; `other_boards` are
+    `runouts` is how often the board was run out, None unless that was a choice; `other_boards` are
     those after the first. `run_it_votes` maps seat indices to what each has said.
     """
 

@@ -41,6 +41,9 @@ def _decided(
         case commands.Action():
             play.act(state, command, principal, ctx, out)
             return Changed(seq=state.seq)
+        case commands.RunIt():
+            play.vote_on_runouts(state, command, principal, ctx, out)
+            return Changed(seq=state.seq)
         case commands.Join():
             return membership.join(state, command, principal, ctx, out)
         case commands.Approve():
@@ -124,13 +127,15 @@ def decide_internal(
 
 
 def tick(state: RoomState, ctx: Context, out: Decision) -> None:
-    """Do what is due by now: end offers of seats, run the turn's clock, start the next hand."""
+    """Do what is due by now: the ends of offers, of the turn's clock or a vote, the next hand."""
     waitlist.expire(state, ctx, out)
     due = _play_deadline(state)
     if due is None or ctx.now < due:
         return
     if state.clock is not None:
         play.clock_ran_out(state, ctx, out)
+    elif state.vote is not None:
+        play.settle_vote(state, ctx, out)
     elif len(state.ready_seats()) >= 2:
         play.start_hand(state, ctx, out)
     else:
@@ -153,4 +158,6 @@ def starts_hands(command: object) -> bool:
 def _play_deadline(state: RoomState) -> int | None:
     if state.clock is not None:
         return play.turn_expires_at(state)
+    if state.vote is not None:
+        return state.vote.deadline
     return state.game.next_hand_at if state.game is not None else None

@@ -246,7 +246,7 @@ class Decision:
         if self._game and state.game is not None:
             out.append(rows.game(room_id, state.game))
         if self._hand and state.hand is not None:
-            out.append(rows.hand_play(state.hand, state.clock))
+            out.append(rows.hand_play(state.hand, state.clock, state.vote))
         out.extend(self._waitlist_rows())
         for told in self.told:
             if told.audience is Audience.EVERYONE:

@@ -6,14 +6,14 @@ Whatever happens between hands (departures, new settings, closing) is done as a 
 
 from uuid import NAMESPACE_OID, uuid5
 
-from game import rows
+from game import rows, run_it
 from game.button import Positions, next_positions
 from game.decision import POT, Account, Context, Decision, stack
 from game.departures import settle_departures
 from game.poker.hand import Hand, HandSetup, TakenAction
 from game.poker.variants import VARIANTS
 from game.state import Game, RoomState, Seat, TurnClock
-from protocol.commands import Action
+from protocol.commands import Action, RunIt
 from protocol.errors import ErrorCode, Refused
 from protocol.events import (
     GameStarted,
@@ -41,8 +41,10 @@ def act(
     if seat is None:
         raise Refused(ErrorCode.FORBIDDEN, "You have no seat at this table.")
     hand, clock = state.hand, state.clock
-    if hand is None or clock is None:
+    if hand is None:
         raise Refused(ErrorCode.NOT_YOUR_TURN, "No hand is running.")
+    if clock is None:
+        raise Refused(ErrorCode.NOT_YOUR_TURN, "Betting is over in this hand.")
     if clock.seat_index != seat.seat_index:
         raise Refused(
             ErrorCode.NOT_YOUR_TURN, "It is not your turn.", {"actor_seat": clock.seat_index}
@@ -52,6 +54,28 @@ def act(
     seat.clock_outs = 0
     _played(state, taken, events, ctx, out)
     _go_on(state, ctx, out)
+
+
+def vote_on_runouts(
+    state: RoomState, command: RunIt, principal: Principal, ctx: Context, out: Decision
+) -> None:
+    """Take a player's word on how often to run the board out.
+
+    Raises:
+        Refused: `forbidden` for who is not asked, `conflict` while nobody is and after an answer,
+            `bad_request` for more than was offered.
+    """
+    seat = state.seat_of(principal.user_id)
+    if seat is None:
+        raise Refused(ErrorCode.FORBIDDEN, "You have no seat at this table.")
+    run_it.vote(state, seat, command.times, ctx, out)
+    _go_on(state, ctx, out)
+
+
+def settle_vote(state: RoomState, ctx: Context, out: Decision) -> None:
+    """See whether the vote on runouts, if one is on, is settled by now."""
+    if state.vote is not None:
+        _go_on(state, ctx, out)
 
 
 def clock_ran_out(state: RoomState, ctx: Context, out: Decision) -> None:
@@ -163,9 +187,13 @@ def start_hand(state: RoomState, ctx: Context, out: Decision) -> None:
 
 
 def fresh_clock(state: RoomState, ctx: Context, out: Decision) -> None:
-    """Give the running decision its whole time again, and tell so."""
-    if state.hand is not None and state.clock is not None:
+    """Give the running decision or vote its whole time again, and tell so."""
+    if state.hand is None:
+        return
+    if state.clock is not None:
         _start_turn(state, state.hand, ctx, out)
+    elif state.vote is not None:
+        run_it.ask(state, state.hand, ctx, out)
 
 
 def _played(
@@ -183,7 +211,7 @@ def _played(
 
 
 def _go_on(state: RoomState, ctx: Context, out: Decision) -> None:
-    """Bring the hand to its next decision or to its end."""
+    """Bring the hand to its next decision, to a vote on runouts or to its end."""
     hand = state.hand
     assert hand is not None
     while hand.actor_seat is not None:
@@ -193,18 +221,25 @@ def _go_on(state: RoomState, ctx: Context, out: Decision) -> None:
             break
         taken, events = hand.fold_out(seat.seat_index)
         _played(state, taken, events, ctx, out)
+    if hand.run_it_seats:
+        run_it.settle(state, hand, ctx, out)
     _mirror_stacks(state, hand)
     if hand.finished:
         _finish(state, hand, ctx, out)
 
 
 def settle_turn(state: RoomState, seat: Seat, ctx: Context, out: Decision) -> None:
-    """Fold a seat that has just gone (left, kicked, sat out) if the turn is its own."""
+    """Do what is to follow as a seat has just gone (left, kicked, sat out, away).
+
+    It folds if the turn is its own, and answers no more how often to run the board out.
+    """
     hand, clock = state.hand, state.clock
     if hand is not None and clock is not None and clock.seat_index == seat.seat_index:
         taken, events = hand.fold_out(seat.seat_index)
         _played(state, taken, events, ctx, out)
         _go_on(state, ctx, out)
+    else:
+        settle_vote(state, ctx, out)
 
 
 def _gone(seat: Seat) -> bool:
@@ -231,7 +266,7 @@ def _mirror_stacks(state: RoomState, hand: Hand) -> None:
 def _finish(state: RoomState, hand: Hand, ctx: Context, out: Decision) -> None:
     game = state.game
     assert game is not None
-    out.write(rows.hand_play(hand, None, ctx.now))
+    out.write(rows.hand_play(hand, None, None, ctx.now))
     for result in rows.player_results(hand):
         out.write(result)
     _post_to_ledger(state, hand, ctx, out)
@@ -284,13 +319,20 @@ def _setup(state: RoomState, game: Game, positions: Positions, ctx: Context) -> 
     deck = (*rigged, *(card for card in ctx.deck if card not in rigged))
     assert len(deck) == len(rules.deck)
     number = game.hands_played + 1
+    bomb = settings.bomb_pot
+    if bomb is not None and number % bomb.every_n_hands:
+        bomb = None
     return HandSetup(
         hand_id=_derived_id(state, f"hand:{number}"),
         number=number,
         variant=settings.variant,
         small_blind=settings.small_blind,
         big_blind=settings.big_blind,
-        ante=settings.ante,
+        ante=settings.ante if bomb is None else bomb.amount,
+        ante_kind=settings.ante_kind if bomb is None else "all",
+        straddle=settings.straddle if bomb is None and len(positions.order) > 2 else 0,
+        bomb_pot=bomb is not None,
+        run_it_times=settings.run_it_times,
         rake_basis_points=settings.rake_basis_points,
         rake_cap=settings.rake_cap,
         button_seat=positions.button,

@@ -9,7 +9,7 @@ from msgspec import Struct
 from game import waitlist
 from game.decision import Context, Decision
 from game.departures import drop_spectator, leave
-from game.play import fresh_clock, schedule, sit_out
+from game.play import fresh_clock, schedule, settle_vote, sit_out
 from game.state import RoomState
 from protocol.events import PlayerDisconnected, PlayerReconnected
 
@@ -66,6 +66,7 @@ def unseen(state: RoomState, command: Unseen, ctx: Context, out: Decision) -> No
     out.emit(PlayerDisconnected(seat.seat_index, seat.user_id, command.last_seen_at), ctx.now)
     if not state.in_hand(seat) and seat.status == "active":
         sit_out(seat, "disconnected", ctx, out)
+    settle_vote(state, ctx, out)
     schedule(state, ctx, out)
 
 
@@ -75,6 +76,7 @@ def gone(state: RoomState, command: Gone, ctx: Context, out: Decision) -> None:
     if seat is None or seat.leaving is not None:
         return
     leave(state, seat, "grace", None, ctx, out)
+    settle_vote(state, ctx, out)
     schedule(state, ctx, out)
 
 

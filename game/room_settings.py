@@ -1,5 +1,7 @@
 """Room settings: defaults that follow from the stakes, and the rules that need two fields."""
 
+from typing import Any
+
 from msgspec import UNSET, convert, structs
 
 from game.poker.variants import VARIANTS
@@ -8,6 +10,7 @@ from protocol.values import RoomSettings, SettingsPatch
 
 MIN_BUY_IN_BLINDS = 20
 MAX_BUY_IN_BLINDS = 100
+MIN_STRADDLE_BLINDS = 2
 
 
 def settings_for_new_room(patch: SettingsPatch) -> RoomSettings:
@@ -46,7 +49,7 @@ def changed_settings(current: RoomSettings, patch: SettingsPatch) -> RoomSetting
     return _checked(structs.replace(current, **_given(patch)))
 
 
-def _given(patch: SettingsPatch) -> dict[str, int]:
+def _given(patch: SettingsPatch) -> dict[str, Any]:
     return {
         name: value
         for name in patch.__struct_fields__
@@ -58,6 +61,8 @@ def _checked(settings: RoomSettings) -> RoomSettings:
     for low, high in (("small_blind", "big_blind"), ("min_buy_in", "max_buy_in")):
         if getattr(settings, low) > getattr(settings, high):
             raise bad_field(low, f"{low} must not be above {high}.")
+    if 0 < settings.straddle < MIN_STRADDLE_BLINDS * settings.big_blind:
+        raise bad_field("straddle", f"A straddle is {MIN_STRADDLE_BLINDS} big blinds or more.")
     rules = VARIANTS.get(settings.variant)
     if rules is None:
         raise bad_field("variant", f"The variants are {', '.join(VARIANTS)}.")

@@ -18,7 +18,17 @@ from game.changes import (
     WaitlistPut,
 )
 from game.poker.hand import Hand, TakenAction
-from game.state import Ban, Game, Member, RoomState, Seat, Spectator, TurnClock, Waiting
+from game.state import (
+    Ban,
+    Game,
+    Member,
+    RoomState,
+    RunItVote,
+    Seat,
+    Spectator,
+    TurnClock,
+    Waiting,
+)
 
 
 def room(state: RoomState) -> RoomPut:
@@ -144,14 +154,16 @@ def hand_opened(room_id: str, game_id: str, hand: Hand, now: int) -> HandOpened:
         setup.rake_basis_points,
         setup.rake_cap,
         now,
-        "all",
-        0,
-        False,
-        1,
+        setup.ante_kind,
+        setup.straddle,
+        setup.bomb_pot,
+        setup.run_it_times,
     )
 
 
-def hand_play(hand: Hand, clock: TurnClock | None, ended_at: int | None = None) -> HandPlay:
+def hand_play(
+    hand: Hand, clock: TurnClock | None, vote: RunItVote | None, ended_at: int | None = None
+) -> HandPlay:
     """Write how a hand stands."""
     return HandPlay(
         hand.setup.hand_id,
@@ -163,10 +175,10 @@ def hand_play(hand: Hand, clock: TurnClock | None, ended_at: int | None = None) 
         clock.started_at if clock else None,
         clock.deadline if clock else None,
         ended_at,
-        None,
-        [],
-        None,
-        {},
+        hand.runouts,
+        ["".join(board) for board in hand.boards[1:]],
+        vote.deadline if vote else None,
+        {str(seat): times for seat, times in vote.votes.items()} if vote else {},
     )
 
 

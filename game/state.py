@@ -95,6 +95,16 @@ class TurnClock(Struct):
     legal: LegalActions
 
 
+class RunItVote(Struct):
+    """The players of a hand are asked how often to run the board out, until `deadline`.
+
+    `votes` is what each seat has said.
+    """
+
+    deadline: int
+    votes: dict[int, int]
+
+
 class Ban(Struct):
     """Somebody who may not come in."""
 
@@ -171,6 +181,7 @@ class RoomState(Struct):
     game: Game | None = None
     hand: Hand | None = None
     clock: TurnClock | None = None
+    vote: RunItVote | None = None
 
     @property
     def closed(self) -> bool:

@@ -1,12 +1,19 @@
 """The public state of play, as `game_states` keeps it: nothing that a spectator may not see."""
 
 from game.state import RoomState
-from protocol.views import GameView, HandView, TableState, TimerView
+from protocol.views import (
+    GameView,
+    HandView,
+    RunItAnswer,
+    RunItView,
+    TableState,
+    TimerView,
+)
 
 
 def table_state(state: RoomState) -> TableState:
     """Draw the public state of play from a room's state."""
-    game, hand, clock = state.game, state.hand, state.clock
+    game, hand, clock, vote = state.game, state.hand, state.clock, state.vote
     return TableState(
         game=None
         if game is None
@@ -32,6 +39,15 @@ def table_state(state: RoomState) -> TableState:
             small_blind_seat=hand.small_blind_seat,
             big_blind_seat=hand.big_blind_seat,
             actor_seat=hand.actor_seat,
+            boards=hand.boards,
+            run_it=None
+            if vote is None
+            else RunItView(
+                seats=hand.run_it_seats,
+                votes=[RunItAnswer(*answer) for answer in sorted(vote.votes.items())],
+                times=hand.most_runouts,
+                deadline=vote.deadline,
+            ),
         ),
         seats=[] if hand is None else hand.seat_states(),
         timer=None

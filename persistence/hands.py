@@ -22,7 +22,7 @@ _SNAPSHOT = IsolationLevel.REPEATABLE_READ
 _ABOUT = ("room_id", "table", "seat_count", "started_at", "ended_at")
 
 _FINISHED = f"""
-SELECT {SETUP_COLUMNS}, h.room_id, r.code, r.name AS table, r.max_seats AS seat_count,
+SELECT {SETUP_COLUMNS}, h.runouts, h.room_id, r.code, r.name AS table, r.max_seats AS seat_count,
        to_ms(h.started_at) AS started_at, to_ms(h.ended_at) AS ended_at
 FROM hands h JOIN rooms r ON r.id = h.room_id
 WHERE h.ended_at IS NOT NULL
@@ -61,11 +61,15 @@ _RUNNING = "SELECT 1 FROM hands WHERE room_id = %s AND number = %s AND ended_at 
 
 
 class FinishedHand(Struct, frozen=True, kw_only=True):
-    """A finished hand whole, its secrets included; `code` is its room's join code."""
+    """A finished hand whole, its secrets included; `code` is its room's join code.
+
+    `runouts` is how often the board was run out, None where that was no choice.
+    """
 
     code: str
     setup: HandSetup
     actions: list[TakenAction]
+    runouts: int | None
     about: Particulars
 
     @property
@@ -80,7 +84,7 @@ class FinishedHand(Struct, frozen=True, kw_only=True):
             ReplayMismatch: the rows contradict each other. It names no card.
         """
         try:
-            hand = Hand.replay(self.setup, self.actions)
+            hand = Hand.replay(self.setup, self.actions, self.runouts)
         except (KeyError, ValueError) as error:
             reason = type(error).__name__
             raise ReplayMismatch(f"hand {self.setup.hand_id} cannot begin: {reason}") from None
@@ -176,6 +180,7 @@ async def _read(conn: Connection, query: str, values: dict[str, object]) -> list
     return [
         FinishedHand(
             code=row.pop("code"),
+            runouts=row.pop("runouts"),
             about=Particulars(
                 **{name: row.pop(name) for name in _ABOUT},
                 names={n["seat_index"]: n["display_name"] for n in names[row["hand_id"]]},

@@ -20,6 +20,7 @@ from game.state import (
     Member,
     OutsideWrite,
     RoomState,
+    RunItVote,
     Seat,
     Spectator,
     TurnClock,
@@ -74,12 +75,14 @@ SELECT room_id, id, status, hands_played, button_seat, big_blind_seat,
 FROM games WHERE room_id = ANY(%s)
 """
 SETUP_COLUMNS = """h.id AS hand_id, h.number, h.variant, h.deck, h.button_seat, h.small_blind,
-       h.big_blind, h.ante, h.rake_basis_points, h.rake_cap"""
+       h.big_blind, h.ante, h.ante_kind, h.straddle, h.bomb_pot, h.run_it_times,
+       h.rake_basis_points, h.rake_cap"""
 """What `setup_of` needs of ``hands h``."""
 
 _HANDS = f"""
 SELECT {SETUP_COLUMNS}, h.room_id, to_ms(h.turn_started_at) AS turn_started_at,
-       to_ms(h.turn_deadline) AS turn_deadline
+       to_ms(h.turn_deadline) AS turn_deadline, to_ms(h.run_it_deadline) AS run_it_deadline,
+       h.run_it_votes
 FROM hands h WHERE h.room_id = ANY(%s) AND h.ended_at IS NULL
 """
 PLAYERS = """
@@ -171,10 +174,13 @@ def _add_hand(
     actions: Mapping[str, list[Record]],
 ) -> None:
     started_at, deadline = hand.pop("turn_started_at"), hand.pop("turn_deadline")
+    vote_ends_at, votes = hand.pop("run_it_deadline"), hand.pop("run_it_votes")
     hand_id = hand["hand_id"]
     state.hand = _hand(hand, players[hand_id], actions[hand_id])
     if state.hand.actor_seat is not None:
         state.clock = TurnClock(state.hand.actor_seat, started_at, deadline, state.hand.legal())
+    if vote_ends_at is not None:
+        state.vote = RunItVote(vote_ends_at, {int(seat): times for seat, times in votes.items()})
 
 
 async def _rows_together(

@@ -23,6 +23,7 @@ from protocol.values import (
     Reason,
     RoomKey,
     RoomRole,
+    RunItTimes,
     SeatIndex,
     SettingsPatch,
     UserKey,
@@ -156,6 +157,12 @@ class Action(RoomCommand, kw_only=True):
 
     action: ActionName
     amount: PositiveChips | None = None
+
+
+class RunIt(RoomCommand, kw_only=True):
+    """Say how often the rest of the board is to be dealt, as a player who is asked."""
+
+    times: RunItTimes
 
 
 class SitOut(RoomCommand):
@@ -306,6 +313,7 @@ AnyRoomCommand = (
     | Spectate
     | LeaveRoom
     | Action
+    | RunIt
     | SitOut
     | SitIn
     | TopUp

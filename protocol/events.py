@@ -8,13 +8,15 @@ since 1970. The classes are mutable because the room stamps the envelope when it
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from protocol.tags import snake
 from protocol.values import (
     ActionName,
+    AnteKind,
     DealtIn,
     LegalActions,
+    Posted,
     PotAward,
     RoomSettings,
     SeatStack,
@@ -49,7 +51,12 @@ class PrivateEvent(Event, kw_only=True):
 
 
 class HandStarted(PublicEvent):
-    """A hand begins; `seats` in dealing order from the small blind on, stacks before posting."""
+    """A hand begins; `seats` in dealing order from the small blind on, stacks before posting.
+
+    `posted` lists what was put in, by those who put something in. `straddle_seat` is None without a
+    straddle. In a bomb pot everybody posts the ante, the blinds are 0 (their seats are told all the
+    same) and the flop follows at once.
+    """
 
     hand_id: str
     number: int
@@ -60,6 +67,11 @@ class HandStarted(PublicEvent):
     big_blind: int
     ante: int
     seats: list[DealtIn]
+    ante_kind: AnteKind = "all"
+    straddle: int = 0
+    straddle_seat: int | None = None
+    bomb_pot: bool = False
+    posted: list[Posted] = []
 
 
 class CardsDealt(PrivateEvent):
@@ -99,13 +111,48 @@ class PlayerAction(PublicEvent):
 
 
 class StreetAdvanced(PublicEvent):
-    """Board cards were dealt: `cards` are the new ones, `board` all of them in dealing order."""
+    """Board cards were dealt: `cards` are the new ones, `board` all of them in dealing order.
+
+    Where the rest of the board is dealt more than once, `runout` counts the boards from 1.
+    """
 
     hand_id: str
     street: Street
     cards: list[str]
     board: list[str]
     pot: int
+    runout: int | UnsetType = UNSET
+
+
+class RunItOffered(PublicEvent):
+    """Betting is over with cards to come: how often is the rest of the board to be dealt?
+
+    `seats` are to answer, `times` is the most that they may say, `deadline` is UTC in ms. `pot` is
+    everything bet in the hand; a bet that nobody could call has gone back. When a server goes on
+    with a hand, it is told again to those who have not answered, with a new deadline.
+    """
+
+    hand_id: str
+    seats: list[int]
+    times: int
+    deadline: int
+    pot: int
+
+
+class RunItVoted(PublicEvent):
+    """A player has said how often."""
+
+    hand_id: str
+    seat_index: int
+    user_id: str
+    times: int
+
+
+class RunItDecided(PublicEvent):
+    """The rest of the board is dealt so many times."""
+
+    hand_id: str
+    times: int
 
 
 class Showdown(PublicEvent):

@@ -150,6 +150,7 @@ REPLIES: dict[type[commands.Command], type[Ok] | type[Authenticated] | type[Hydr
     commands.Spectate: RoleTaken,
     commands.LeaveRoom: SeatLeft,
     commands.Action: Changed,
+    commands.RunIt: Changed,
     commands.SitOut: Changed,
     commands.SitIn: Changed,
     commands.TopUp: StackChanged,

@@ -49,11 +49,13 @@ WaitlistChange = Literal[
 ]
 """What happened to a waitlist."""
 
+RunItTimes = Annotated[int, Meta(ge=1, le=3)]
+"""How often the rest of the board may be dealt."""
+
 _Seconds = Annotated[int, Meta(ge=5, le=120)]
 _BankSeconds = Annotated[int, Meta(ge=0, le=300)]
 _Seats = Annotated[int, Meta(ge=2, le=10)]
 _BasisPoints = Annotated[int, Meta(ge=0, le=1000)]
-_RunItTimes = Annotated[int, Meta(ge=1, le=3)]
 
 
 class BombPot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,9 +68,10 @@ class BombPot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class RoomSettings(Struct, frozen=True, kw_only=True):
     """The settings of a room, complete. Amounts are chips, times whole seconds.
 
-    `straddle` is what the player left of the big blind posts (0: nothing, or more than the big
-    blind). `run_it_times` is how often the rest of the board is dealt at most when players who are
-    all-in agree (1: they are not asked).
+    `ante` is what whoever `ante_kind` says posts. `straddle` is what the player left of the big
+    blind posts (0: nothing, or at least two big blinds), where three or more play. `run_it_times`
+    is how often the rest of the board is dealt at most when players who are all-in agree (1: they
+    are not asked).
     """
 
     name: RoomName = "Table"
@@ -90,7 +93,7 @@ class RoomSettings(Struct, frozen=True, kw_only=True):
     ante_kind: AnteKind = "all"
     straddle: Chips = 0
     bomb_pot: BombPot | None = None
-    run_it_times: _RunItTimes = 1
+    run_it_times: RunItTimes = 1
 
 
 class LooseSettings(Struct, frozen=True, kw_only=True):
@@ -115,7 +118,7 @@ class LooseSettings(Struct, frozen=True, kw_only=True):
     ante_kind: AnteKind | UnsetType = UNSET
     straddle: Chips | UnsetType = UNSET
     bomb_pot: BombPot | None | UnsetType = UNSET
-    run_it_times: _RunItTimes | UnsetType = UNSET
+    run_it_times: RunItTimes | UnsetType = UNSET
 
 
 class SettingsPatch(LooseSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,15 +154,28 @@ class DealtIn(Struct, frozen=True):
     chips: int
 
 
+class Posted(Struct, frozen=True):
+    """What one seat had to put in before the cards, as far as its stack went.
+
+    `ante` is in the pot, `bet` (a blind or straddle) is the seat's street bet.
+    """
+
+    seat_index: int
+    ante: int
+    bet: int
+
+
 class ShownHand(Struct, frozen=True):
     """A hand tabled at showdown; `rank` is its name in English words, such as ``two pair``.
 
-    In a hi-lo game a low follows, if the hand has one: ``two pair / eight low``.
+    In a hi-lo game a low follows, if the hand has one: ``two pair / eight low``. Where the board
+    was run out more than once, `ranks` names it for each board, `rank` for the first.
     """
 
     seat_index: int
     cards: list[str]
     rank: str
+    ranks: list[str] | UnsetType = UNSET
 
 
 class PotShare(Struct, frozen=True):
@@ -169,16 +185,31 @@ class PotShare(Struct, frozen=True):
     amount: int
 
 
+class RunoutAward(Struct, frozen=True):
+    """The part of a pot that was played for on one board, counted from 1, and who took it."""
+
+    runout: int
+    amount: int
+    winners: list[PotShare]
+
+
 class PotAward(Struct, frozen=True):
-    """One pot and who took it: `amount` is the pot before `rake`; the shares sum to the rest."""
+    """One pot and who took it: `amount` is the pot before `rake`; the shares sum to the rest.
+
+    Where the board was run out more than once, `runouts` divides that rest among the boards.
+    """
 
     amount: int
     rake: int
     winners: list[PotShare]
+    runouts: list[RunoutAward] | UnsetType = UNSET
 
 
 class Winner(Struct, frozen=True):
-    """What a seat took from all pots of a hand; `rank` is None if its cards were not shown."""
+    """What a seat took from all pots of a hand; `rank` is None if its cards were not shown.
+
+    Where the board was run out more than once, it is the hand on the first board that it won on.
+    """
 
     seat_index: int
     user_id: str

@@ -92,8 +92,30 @@ class PotView(Struct, frozen=True):
     seats: list[int]
 
 
+class RunItAnswer(Struct, frozen=True):
+    """What one seat has said."""
+
+    seat_index: int
+    times: int
+
+
+class RunItView(Struct, frozen=True):
+    """The vote on how often the rest of the board is dealt, while it is on.
+
+    `seats` are asked, `votes` is what some have said, `times` the most that they may say.
+    """
+
+    seats: list[int]
+    votes: list[RunItAnswer]
+    times: int
+    deadline: int
+
+
 class HandView(Struct, frozen=True, kw_only=True):
-    """The running hand. `pot` is everything bet so far; `pots` splits it by who may win."""
+    """The running hand. `pot` is everything bet so far; `pots` splits it by who may win.
+
+    `boards` holds `board` first, and others where the rest of it is dealt more than once.
+    """
 
     id: str
     number: int
@@ -107,6 +129,8 @@ class HandView(Struct, frozen=True, kw_only=True):
     small_blind_seat: int
     big_blind_seat: int
     actor_seat: int | None
+    boards: list[list[str]] = []
+    run_it: RunItView | None = None
 
 
 class SeatView(Struct, frozen=True, kw_only=True):

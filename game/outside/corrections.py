@@ -47,9 +47,11 @@ def tell_seat(state: RoomState, write: OutsideWrite, ctx: Context, out: Decision
 
 
 def settle_table(state: RoomState, ctx: Context, out: Decision) -> None:
-    """Go on with the hand if whoever is to act now sits out."""
+    """Go on with the hand where it waits for somebody who sits out now."""
     clock = state.clock
-    if clock is not None and state.seats[clock.seat_index].status == "sitting_out":
+    if clock is None:
+        play.settle_vote(state, ctx, out)
+    elif state.seats[clock.seat_index].status == "sitting_out":
         play.settle_turn(state, state.seats[clock.seat_index], ctx, out)
 
 

@@ -7,7 +7,7 @@ from msgspec import structs
 from game import waitlist
 from game.decision import Context, Decision
 from game.state import OutsideWrite, RoomState, Waiting
-from game.waitlist.queue import call, seat_for
+from game.waitlist.queue import call, first_called, release, seat_for
 from game.waitlist.telling import LIVE
 from protocol.values import WaitlistChange
 
@@ -69,10 +69,12 @@ def _shows_otherwise(before: Row, after: Row) -> bool:
 def offer_seats(
     state: RoomState, writes: list[OutsideWrite], ctx: Context, out: Decision
 ) -> list[str]:
-    """Hold a seat for everybody who was called from outside; where none is free they wait on.
+    """Hold a seat for everybody who was called from outside.
+
+    As when staff call: with no seat free, whoever has had the longest to answer is skipped.
 
     Returns:
-        Who could not be called, a sentence each.
+        Who could not be called, a sentence each; they wait on.
     """
     called = {write.after["id"] for write in writes if _calls(write) and write.after is not None}
     undone = []
@@ -82,14 +84,15 @@ def offer_seats(
             continue
         wished, entry.seat_index = entry.seat_index, None
         seat_index = wished if _may_hold(state, wished) else seat_for(state, entry)
+        skipped = first_called(state) if seat_index is None else None
+        if skipped is not None:
+            seat_index = skipped.seat_index
+            release(state, skipped, ctx, out)
         if seat_index is not None:
             call(state, entry, seat_index, ctx, out)
-            continue
-        entry.status = "waiting"
-        entry.called_at = entry.expires_at = None
-        out.touch_waitlist(entry)
-        waitlist.tell(state, "moved", entry, ctx, out)
-        undone.append(f"no seat is free for {entry.player_id}, who waits on")
+        else:
+            release(state, entry, ctx, out)
+            undone.append(f"no seat is free for {entry.player_id}, who waits on")
     return undone
 
 

@@ -11,6 +11,8 @@ PokerKit 0.7.7 in cash-game mode decides everything but this:
 - Where high and low split the pot, a low among the contenders of one pot divides every pot there,
   and the low half of a pot without a low is shared by all its contenders; here the high hand takes
   the whole of a pot in which nobody has a low.
+
+Who is all-in is asked how often to run the board out: the state waits for `run_out`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,13 +37,12 @@ AUTOMATIONS = (
     Automation.ANTE_POSTING,
     Automation.BET_COLLECTION,
     Automation.BLIND_OR_STRADDLE_POSTING,
-    Automation.RUNOUT_COUNT_SELECTION,
     Automation.HOLE_CARDS_SHOWING_OR_MUCKING,
     Automation.HAND_KILLING,
     Automation.CHIPS_PUSHING,
     Automation.CHIPS_PULLING,
 )
-"""Everything but decisions and dealing."""
+"""Everything but decisions, dealing, and how often the board is run out."""
 
 SubPot = tuple[int, int, int | None, int | None]
 """A part of a pot: its amount, and the indices of pot, board and hand type."""
@@ -110,6 +111,20 @@ class CashState(State):
         capped = cap is not None and self.completion_betting_or_raising_count >= cap
         return capped and (self.checking_or_calling_amount or 0) < stack
 
+    @property
+    def waits_for_runouts(self) -> bool:
+        """Whether betting is over before the board is complete, and nobody has said `run_out`."""
+        return any(self.runout_count_selector_statuses)
+
+    def run_out(self, times: int) -> None:
+        """Have the rest of the board dealt so many times; the state waits for its cards."""
+        while self.waits_for_runouts:
+            self.select_runout_count(times if times > 1 else None)
+
+    def dead_ante(self, player_index: int) -> int:
+        """Return what a player anted for all: nobody has to match it, and it is no bet."""
+        return 0 if self.ante_trimming_status else self.get_effective_ante(player_index)
+
     def verify_folding(self) -> None:
         """Raise a `ValueError` unless somebody is to act; a free check may be folded."""
         if self.actor_index is None:
@@ -128,7 +143,7 @@ class CashState(State):
             yield from self._pots
             return
         # A showdown asks some ten times, for each hand that may be shown or mucked.
-        key = (*self.statuses, *self.payoffs, *self.bets, len(self.board_cards))
+        key = (*self.statuses, *self.payoffs, *self.bets, self._cards_on_board)
         if key != self._winnable[0]:
             self._winnable = key, [pot for pot in self._raked_pots() if pot.player_indices]
         yield from self._winnable[1]
@@ -146,10 +161,14 @@ class CashState(State):
         """Evaluate a player's hand, once for the same board; None when folded or mucked."""
         if not self.statuses[player_index]:
             return None
-        key = player_index, board_index, hand_type_index, len(self.board_cards)
+        key = player_index, board_index, hand_type_index, self._cards_on_board
         if key not in self._hands:
             self._hands[key] = super().get_hand(player_index, board_index, hand_type_index)
         return self._hands[key]
+
+    @property
+    def _cards_on_board(self) -> int:
+        return sum(map(len, self.board_cards))
 
     def get_up_hand(self, player_index: int, board_index: int, hand_type_index: int) -> Hand | None:
         """Evaluate a tabled hand; None before it is tabled.
@@ -216,8 +235,9 @@ class CashState(State):
         return any(hands[i] is not None for i in self._pots[pot_index].player_indices)
 
     def _return_uncalled(self, winner: int) -> None:
-        called = max(-payoff for i, payoff in enumerate(self.payoffs) if i != winner)
-        uncalled = max(0, -self.payoffs[winner] - called)
+        bets = [-payoff - self.dead_ante(i) for i, payoff in enumerate(self.payoffs)]
+        called = max(bet for i, bet in enumerate(bets) if i != winner)
+        uncalled = max(0, bets[winner] - called)
         self.stacks[winner] += uncalled
         self.payoffs[winner] += uncalled
         self.bets[winner] = 0

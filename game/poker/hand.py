@@ -8,11 +8,13 @@ of its setup and its actions, so a restart replays it.
 from collections.abc import Iterable
 from typing import Self
 
-from pokerkit import Card
+from msgspec import UNSET
 
 from game.poker import cards, decisions, pots, settlement
 from game.poker.cash_state import CashState
+from game.poker.dealing import Dealing
 from game.poker.hand_setup import HandSetup, TakenAction
+from game.poker.result import Result
 from game.poker.variants import VARIANTS
 from protocol.errors import ErrorCode, Refused
 from protocol.events import (
@@ -28,10 +30,8 @@ from protocol.values import (
     ActionName,
     DealtIn,
     LegalActions,
-    PotAward,
-    PotShare,
+    Posted,
     SeatStack,
-    ShownHand,
     Street,
     Winner,
 )
@@ -47,7 +47,12 @@ class ReplayMismatch(Exception):
 
 
 class Hand:
-    """A hand in play. Make one with `start` or `replay`; only `act` and its kin change it."""
+    """A hand in play. Make one with `start` or `replay`; only `act` and its kin change it.
+
+    Attributes:
+        actions: what was done so far.
+        runouts: how often the board was run out, None unless that was a choice.
+    """
 
     def __init__(self, setup: HandSetup) -> None:
         rules = VARIANTS[setup.variant]
@@ -57,6 +62,7 @@ class Hand:
         cards.check_deck(setup.deck, rules.deck)
         self.setup = setup
         self.actions: list[TakenAction] = []
+        self.runouts: int | None = None
         self._rules = rules
         # PokerKit counts players from the left of the button: heads-up that is the big blind.
         self._players = setup.seats if len(setup.seats) > 2 else setup.seats[::-1]
@@ -66,15 +72,20 @@ class Hand:
             small_blind=setup.small_blind,
             big_blind=setup.big_blind,
             ante=setup.ante,
+            ante_kind=setup.ante_kind,
+            straddle=setup.straddle,
+            bomb_pot=setup.bomb_pot,
             rake_basis_points=setup.rake_basis_points,
             rake_cap=setup.rake_cap,
         )
-        self._deck = cards.parse(setup.deck)
-        self._board: list[Card] = []
+        self._streets = _STREETS[1:] if setup.bomb_pot else _STREETS
+        self._dead = [self._state.dead_ante(i) for i in range(len(self._players))]
         self._folded: set[int] = set()
-        self._shown: list[int] = []
-        self._awards: list[PotAward] = []
-        self._holes = self._deal_holes()
+        self._result: Result | None = None
+        self._posted = self._what_was_posted()
+        order = [self._player_of[seat.seat_index] for seat in setup.seats]
+        deck = cards.parse(setup.deck)
+        self._dealing = Dealing(self._state, deck, order, rules.hole_cards)
         self._opening = self._run_on()
 
     @classmethod
@@ -88,8 +99,15 @@ class Hand:
         return cls(setup)
 
     @classmethod
-    def replay(cls, setup: HandSetup, actions: Iterable[TakenAction]) -> Self:
+    def replay(
+        cls, setup: HandSetup, actions: Iterable[TakenAction], runouts: int | None = None
+    ) -> Self:
         """Build the hand again as it was after `actions`.
+
+        Args:
+            setup: what it started from.
+            actions: what was done in it.
+            runouts: how often the board was run out then, None if that was no choice or is open.
 
         Raises:
             ReplayMismatch: if one of them cannot have happened.
@@ -102,6 +120,10 @@ class Hand:
                 raise ReplayMismatch(f"action {number} is refused: {refused}") from refused
             if again != taken:
                 raise ReplayMismatch(f"action {number} comes out as {again}, not {taken}")
+        if runouts is not None:
+            if not 1 <= runouts <= hand.most_runouts:
+                raise ReplayMismatch(f"the board cannot have been run out {runouts} times")
+            hand.run_out(runouts)
         return hand
 
     # What is said about the hand
@@ -115,10 +137,15 @@ class Hand:
             button_seat=setup.button_seat,
             small_blind_seat=self.small_blind_seat,
             big_blind_seat=self.big_blind_seat,
-            small_blind=setup.small_blind,
-            big_blind=setup.big_blind,
+            small_blind=0 if setup.bomb_pot else setup.small_blind,
+            big_blind=0 if setup.bomb_pot else setup.big_blind,
             ante=setup.ante,
             seats=list(setup.seats),
+            ante_kind=setup.ante_kind,
+            straddle=setup.straddle,
+            straddle_seat=setup.seats[2].seat_index if setup.straddle else None,
+            bomb_pot=setup.bomb_pot,
+            posted=list(self._posted),
         )
 
     @property
@@ -142,18 +169,19 @@ class Hand:
     def opening(self) -> list[PublicEvent]:
         """List what follows `started` before the first decision.
 
-        Nothing, unless antes and blinds put everybody all-in: then the hand to its end.
+        The flop of a bomb pot, and if antes and blinds put everybody all-in, the hand to its end
+        (or until it is said how often to run the board out).
         """
         return list(self._opening)
 
     @property
     def small_blind_seat(self) -> int:
-        """The seat that posted the small blind."""
+        """The seat whose turn it was to post the small blind."""
         return self.setup.seats[0].seat_index
 
     @property
     def big_blind_seat(self) -> int:
-        """The seat that posted the big blind."""
+        """The seat whose turn it was to post the big blind."""
         return self.setup.seats[1].seat_index
 
     @property
@@ -165,16 +193,21 @@ class Hand:
     def phase(self) -> Street:
         """The street in play; ``showdown`` once the hand is finished, however it ended."""
         street = self._state.street_index
-        return "showdown" if self.finished or street is None else _STREETS[street]
+        return "showdown" if self.finished or street is None else self._streets[street]
 
     @property
     def board(self) -> list[str]:
-        """The community cards in dealing order."""
-        return cards.texts(self._board)
+        """The community cards in dealing order; the first board if there are more."""
+        return cards.texts(self._dealing.boards[0])
+
+    @property
+    def boards(self) -> list[list[str]]:
+        """All boards: one, unless the board was run out more than once."""
+        return [cards.texts(board) for board in self._dealing.boards]
 
     @property
     def actor_seat(self) -> int | None:
-        """The seat to act, None once the hand is finished."""
+        """The seat to act, None once betting is over."""
         player = self._state.actor_index
         return None if player is None else self._players[player].seat_index
 
@@ -204,21 +237,36 @@ class Hand:
             [
                 pots.Contribution(
                     seat.seat_index,
-                    seat.chips - self._state.stacks[i],
+                    seat.chips - self._state.stacks[i] - self._dead[i],
                     i not in self._folded,
                     not self._state.stacks[i],
                 )
                 for i, seat in self._in_dealing_order()
-            ]
+            ],
+            sum(self._dead),
         )
 
     @property
     def rake(self) -> int:
         """What the house took; 0 until the hand is finished."""
-        return sum(pot.rake for pot in self._awards)
+        return 0 if self._result is None else self._result.rake
+
+    @property
+    def run_it_seats(self) -> list[int]:
+        """The seats that are to say how often the board is run out; empty but at that moment."""
+        if not self._state.waits_for_runouts:
+            return []
+        return [seat.seat_index for i, seat in self._in_dealing_order() if i not in self._folded]
+
+    @property
+    def most_runouts(self) -> int:
+        """How often the board may be run out now; 0 unless that is to be said."""
+        if not self._state.waits_for_runouts:
+            return 0
+        return min(self.setup.run_it_times, self._dealing.possible_runouts)
 
     def legal(self) -> LegalActions:
-        """Tell what the actor may do; nothing at all once the hand is finished."""
+        """Tell what the actor may do; nothing at all once betting is over."""
         return decisions.legal_actions(self._state)
 
     def seat_states(self) -> list[HandState]:
@@ -237,11 +285,12 @@ class Hand:
 
     def hole_cards(self, seat_index: int) -> list[str]:
         """The seat's hole cards, folded or not; secret unless `shown`."""
-        return cards.texts(self._holes[self._player_of[seat_index]])
+        return cards.texts(self._dealing.holes[self._player_of[seat_index]])
 
     def shown(self, seat_index: int) -> list[str] | None:
         """The seat's hole cards if they were tabled, else None."""
-        shown = self._player_of[seat_index] in self._shown
+        result, player = self._result, self._player_of[seat_index]
+        shown = result is not None and player in result.shown
         return self.hole_cards(seat_index) if shown else None
 
     def chips(self) -> dict[int, int]:
@@ -259,14 +308,7 @@ class Hand:
 
     def winners(self) -> list[Winner]:
         """Who took how much from all pots together, in the order of the pots."""
-        totals: dict[int, int] = {}
-        for pot in self._awards:
-            for share in pot.winners:
-                totals[share.seat_index] = totals.get(share.seat_index, 0) + share.amount
-        return [
-            Winner(seat, self._seat(seat).user_id, amount, self._rank(self._player_of[seat]))
-            for seat, amount in totals.items()
-        ]
+        return [] if self._result is None else self._result.winners()
 
     # What changes the hand
 
@@ -312,6 +354,21 @@ class Hand:
         """
         return self.act(seat_index, "FOLD", None, auto=True)
 
+    def run_out(self, times: int) -> list[PublicEvent]:
+        """Deal the rest of the board `times` times and settle, while `run_it_seats` are asked.
+
+        Args:
+            times: from 1 to `most_runouts`.
+
+        Returns:
+            The streets of each board in turn, showdown and distribution.
+        """
+        assert 1 <= times <= self.most_runouts
+        self.runouts = times
+        self._dealing.share()
+        self._state.run_out(times)
+        return self._run_on()
+
     def _carry_out(
         self, action: ActionName, raise_to: int | None, auto: bool
     ) -> tuple[TakenAction, list[PublicEvent]]:
@@ -354,45 +411,36 @@ class Hand:
 
     # Dealing and settling
 
-    def _deal_holes(self) -> list[tuple[Card, ...]]:
-        count = len(self._players)
-        each = self._rules.hole_cards
-        self._next_card = count * each
-        holes: list[tuple[Card, ...]] = [()] * count
-        for position, seat in enumerate(self.setup.seats):
-            holes[self._player_of[seat.seat_index]] = self._deck[position : count * each : count]
-        for player, hole in enumerate(holes):
-            self._state.deal_hole(hole, player)
-        return holes
-
-    def _draw(self, count: int) -> tuple[Card, ...]:
-        drawn = self._deck[self._next_card : self._next_card + count]
-        self._next_card += count
-        return drawn
+    def _what_was_posted(self) -> list[Posted]:
+        state = self._state
+        posted = []
+        for i, seat in self._in_dealing_order():
+            put_in = seat.chips - state.stacks[i]
+            if put_in:
+                posted.append(Posted(seat.seat_index, put_in - state.bets[i], state.bets[i]))
+        return posted
 
     def _run_on(self) -> list[PublicEvent]:
         """Deal streets until somebody must decide or the hand is over."""
         events: list[PublicEvent] = []
         state = self._state
         while state.status and state.actor_index is None:
-            if state.card_burning_status:
-                state.burn_card(self._draw(1))
-            count = state.board_dealing_count
-            street = state.street_index
-            assert count is not None
-            assert street is not None
-            new = self._draw(count)
-            self._board.extend(new)
+            if state.waits_for_runouts:
+                if self.most_runouts > 1:
+                    return events
+                state.run_out(1)
             # Taken before dealing: the last card of a run-out distributes the pot.
-            pot = self.pot
-            state.deal_board(new)
+            street, pot = self.phase, self.pot
+            new = self._dealing.street()
+            boards = self._dealing.boards
             events.append(
                 StreetAdvanced(
                     hand_id=self.setup.hand_id,
-                    street=_STREETS[street],
+                    street=street,
                     cards=cards.texts(new),
-                    board=self.board,
+                    board=cards.texts(boards[-1]),
                     pot=pot,
+                    runout=len(boards) if (self.runouts or 1) > 1 else UNSET,
                 )
             )
         if not state.status:
@@ -400,28 +448,14 @@ class Hand:
         return events
 
     def _settle(self) -> list[PublicEvent]:
-        self._shown = settlement.shown_players(self._state)
-        self._awards = [
-            PotAward(
-                pot.amount,
-                pot.rake,
-                [PotShare(self._players[i].seat_index, share) for i, share in pot.shares.items()],
-            )
-            for pot in self._settled_pots()
-        ]
+        self._result = result = Result(
+            self._state, self._rules, self._dealing, self._players, self._settled_pots()
+        )
         hand_id = self.setup.hand_id
-        distributed = PotDistributed(hand_id=hand_id, pots=list(self._awards))
-        if not self._shown:
+        distributed = PotDistributed(hand_id=hand_id, pots=result.awards())
+        if not result.shown:
             return [distributed]
-        hands = [
-            ShownHand(
-                self._players[player].seat_index,
-                cards.texts(self._holes[player]),
-                self._rules.rank(self._holes[player], self._board),
-            )
-            for player in self._shown
-        ]
-        return [Showdown(hand_id=hand_id, hands=hands), distributed]
+        return [Showdown(hand_id=hand_id, hands=result.tabled()), distributed]
 
     def _settled_pots(self) -> list[settlement.SettledPot]:
         """The pots as they were contested, with who took them."""
@@ -432,23 +466,18 @@ class Hand:
                 won[player] += share
         put_in = [
             pots.Contribution(
-                seat.seat_index, paid, i not in self._folded, all_in=paid == seat.chips
+                seat.seat_index,
+                paid - self._dead[i],
+                i not in self._folded,
+                all_in=paid == seat.chips,
             )
             for i, seat in self._in_dealing_order()
             for paid in [seat.chips + won[i] - self._state.stacks[i]]
         ]
-        contested = [pot.amount for pot in pots.split(put_in)]
+        contested = [pot.amount for pot in pots.split(put_in, sum(self._dead))]
         return settlement.as_contested(settled, contested, self.setup.rake_basis_points)
 
     # Seats and players
 
     def _in_dealing_order(self) -> list[tuple[int, DealtIn]]:
         return [(self._player_of[seat.seat_index], seat) for seat in self.setup.seats]
-
-    def _seat(self, seat_index: int) -> DealtIn:
-        return self._players[self._player_of[seat_index]]
-
-    def _rank(self, player: int) -> str | None:
-        if player not in self._shown:
-            return None
-        return self._rules.rank(self._holes[player], self._board)

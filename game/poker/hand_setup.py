@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocol.values import ActionName, DealtIn, Variant
+from protocol.values import ActionName, AnteKind, DealtIn, Variant
 
 
 class HandSetup(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,7 +14,11 @@ class HandSetup(msgspec.Struct, frozen=True, kw_only=True):
         variant: a key of `game.poker.variants.VARIANTS`.
         small_blind: in chips, like all amounts here.
         big_blind: also the smallest bet of the games without fixed limits.
-        ante: posted by every player; 0 for none.
+        ante: posted by whom `ante_kind` says; 0 for none.
+        ante_kind: everybody, or the big blind or the button for all.
+        straddle: posted by the third player in dealing order; 0 for none.
+        bomb_pot: everybody posts the ante, no blinds are posted and play begins on the flop.
+        run_it_times: how often the board may be run out at most; above 1 the players are asked.
         rake_basis_points: hundredths of a percent of each pot that saw a flop, rounded down.
         rake_cap: the most that all pots of the hand pay together; 0 for no cap.
         button_seat: the seat with the button; it may be empty.
@@ -31,6 +35,10 @@ class HandSetup(msgspec.Struct, frozen=True, kw_only=True):
     small_blind: int
     big_blind: int
     ante: int
+    ante_kind: AnteKind = "all"
+    straddle: int = 0
+    bomb_pot: bool = False
+    run_it_times: int = 1
     rake_basis_points: int
     rake_cap: int
     button_seat: int

@@ -15,8 +15,10 @@ class Contribution(NamedTuple):
     all_in: bool
 
 
-def split(contributions: Sequence[Contribution]) -> list[PotView]:
+def split(contributions: Sequence[Contribution], dead: int = 0) -> list[PotView]:
     """Split everything bet so far into pots, main pot first; they sum to what was put in.
+
+    `dead` is what is in the main pot beside the contributions: antes posted for all.
 
     Each all-in caps a pot at what that player put in; whoever has chips behind may win every pot,
     since they either match the rest or fold. Seats are listed in the order given. A pot that all
@@ -28,7 +30,7 @@ def split(contributions: Sequence[Contribution]) -> list[PotView]:
     pots: list[PotView] = []
     floor = 0
     for cap in caps:
-        amount = sum(
+        amount = dead + sum(
             max(0, (c.amount if cap is None else min(c.amount, cap)) - floor) for c in contributions
         )
         seats = [
@@ -36,7 +38,7 @@ def split(contributions: Sequence[Contribution]) -> list[PotView]:
             for c in contributions
             if c.live and (not c.all_in or (cap is not None and c.amount >= cap))
         ]
-        floor = floor if cap is None else cap
+        floor, dead = floor if cap is None else cap, 0
         if not amount:
             continue
         if pots and pots[-1].seats == seats:

@@ -1,6 +1,6 @@
 """Who took what at the end of a hand, read from PokerKit's operations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pokerkit import ChipsPushing, HoleCardsShowingOrMucking
@@ -14,22 +14,23 @@ Shares = dict[int, int]
 class SettledPot(NamedTuple):
     """One pot: `amount` before `rake`; `parts` sum to the rest.
 
-    A part is what was won by one kind of hand: the high hands' half and the low hands', or the
-    whole.
+    A part is what was won by one kind of hand on one board: the high hands' half and the low
+    hands', or the whole. `boards` says for each part which board it was won on.
     """
 
     amount: int
     rake: int
     parts: list[Shares]
+    boards: list[int]
 
     @property
     def shares(self) -> Shares:
         """What each player took of all parts."""
-        taken: Shares = {}
-        for part in self.parts:
-            for player, amount in part.items():
-                taken[player] = taken.get(player, 0) + amount
-        return taken
+        return _sum(self.parts)
+
+    def shares_on(self, board: int) -> Shares:
+        """What each player took on one board."""
+        return _sum(part for part, at in zip(self.parts, self.boards, strict=True) if at == board)
 
 
 def shown_players(state: CashState) -> list[int]:
@@ -43,19 +44,17 @@ def shown_players(state: CashState) -> list[int]:
 
 def settled_pots(state: CashState) -> list[SettledPot]:
     """List the pots of a finished hand, main pot first."""
-    pushed: dict[int, list[Shares]] = {}
+    settled = [SettledPot(pot.raked_amount, pot.raked_amount, [], []) for pot in state.pots]
     for operation in state.operations:
         if isinstance(operation, ChipsPushing):
-            won = {i: amount for i, amount in enumerate(operation.amounts) if amount}
-            pushed.setdefault(operation.pot_index, []).append(won)
-    settled = []
-    for index, pot in enumerate(state.pots):
-        parts = pushed.get(index, [])
-        amount = sum(sum(part.values()) for part in parts) + pot.raked_amount
-        settled.append(SettledPot(amount, pot.raked_amount, parts))
+            pot = settled[operation.pot_index]
+            pot.parts.append({i: amount for i, amount in enumerate(operation.amounts) if amount})
+            pot.boards.append(operation.board_index or 0)
+    settled = [pot._replace(amount=pot.rake + sum(pot.shares.values())) for pot in settled]
     if state.abandoned is not None:
-        pot, owner = state.abandoned
-        settled.append(SettledPot(pot.amount, pot.raked_amount, [{owner: pot.unraked_amount}]))
+        left, owner = state.abandoned
+        share = {owner: left.unraked_amount}
+        settled.append(SettledPot(left.amount, left.raked_amount, [share], [0]))
     return settled
 
 
@@ -99,11 +98,19 @@ def _spread(
         rest = [_less(part, given) for part, given in zip(rest, taken, strict=True)]
         if any(not part or min(part.values()) < 0 for part in rest):
             return None
-        split.append(SettledPot(amount, raked, taken))
+        split.append(SettledPot(amount, raked, taken, pot.boards))
     if rake > amounts[-1] * rake_basis_points // 10_000:
         return None
-    split.append(SettledPot(amounts[-1], rake, rest))
+    split.append(SettledPot(amounts[-1], rake, rest, pot.boards))
     return split
+
+
+def _sum(parts: Iterable[Shares]) -> Shares:
+    taken: Shares = {}
+    for part in parts:
+        for player, amount in part.items():
+            taken[player] = taken.get(player, 0) + amount
+    return taken
 
 
 def _taken(amount: int, parts: Sequence[Shares]) -> list[Shares]:

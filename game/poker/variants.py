@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ from pokerkit import (
     NoLimitShortDeckHoldem,
     NoLimitTexasHoldem,
     PotLimitOmahaHoldem,
+    Street,
 )
 from pokerkit.games import Holdem
 
@@ -27,6 +28,7 @@ from game.poker.hand_types import (
     OmahaLowHand,
     ShortDeckHand,
 )
+from protocol.values import AnteKind
 
 MAX_PLAYERS = 10
 """As many as a room has seats."""
@@ -77,22 +79,28 @@ class VariantRules:
         small_blind: int,
         big_blind: int,
         ante: int,
+        ante_kind: AnteKind,
+        straddle: int,
+        bomb_pot: bool,
         rake_basis_points: int,
         rake_cap: int,
     ) -> CashState:
-        """Post antes and blinds of a new hand; it waits for hole cards.
+        """Post antes, blinds and straddle of a new hand; it waits for hole cards.
 
         Args:
             stacks: chips before posting, small blind first; heads-up the big blind first, which
                 is PokerKit's order.
+            bomb_pot: post antes alone; the flop comes with the hole cards.
         """
         game = self.game(
             AUTOMATIONS,
-            True,  # every player antes the same, so an ante nobody can match goes back
-            ante,
-            (small_blind, big_blind),
+            ante_kind == "all",  # then an ante that nobody can match goes back
+            _antes(ante, ante_kind, len(stacks)),
+            0 if bomb_pot else (small_blind, big_blind, straddle),
             *(size * big_blind for size in self.bet_sizes),
         )
+        if bomb_pot:
+            game.streets = _from_the_flop(game.streets)
         return CashState(game, self.hand_types, stacks, rake_basis_points, rake_cap)
 
     def rank(self, hole: Sequence[Card], board: Sequence[Card]) -> str:
@@ -102,6 +110,23 @@ class VariantRules:
         """
         hands = [kind.from_game_or_none(hole, board) for kind in self.hand_types]
         return " / ".join(hand.name for hand in hands if isinstance(hand, FastHand))
+
+
+def _antes(ante: int, kind: AnteKind, players: int) -> dict[int, int]:
+    """Map PokerKit's places to what is posted there; heads-up its first is the button."""
+    match kind:
+        case "all":
+            return dict.fromkeys(range(players), ante)
+        case "big_blind":
+            return {1: ante}
+        case "button":
+            return {0 if players == 2 else players - 1: ante}
+
+
+def _from_the_flop(streets: tuple[Street, ...]) -> tuple[Street, ...]:
+    """Make streets of which the first deals hole cards and flop together."""
+    holes, flop, *rest = streets
+    return replace(flop, hole_dealing_statuses=holes.hole_dealing_statuses), *rest
 
 
 @cache

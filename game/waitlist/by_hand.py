@@ -5,7 +5,7 @@ from game.roles import require_operator
 from game.seating import seat_waiting
 from game.state import RoomState
 from game.waitlist.entries import audit, ended, found, require_called, settled, take_off, view
-from game.waitlist.queue import call, seat_for
+from game.waitlist.queue import call, first_called, release, seat_for
 from game.waitlist.telling import tell
 from protocol import commands
 from protocol.errors import ErrorCode, Refused, bad_field
@@ -23,15 +23,23 @@ def call_out_of_turn(
 ) -> EntryReply:
     """Call somebody before their turn; who is called already is called again, with a fresh time.
 
+    Where no seat is free, whoever has had the longest to answer is skipped: they wait again, on
+    the place that they have.
+
     Raises:
-        Refused: `forbidden`, `not_found`, `room_full` where every seat is taken or held, `conflict`
-            while the room is closing.
+        Refused: `forbidden`, `not_found`, `room_full` where every seat is taken.
     """
     require_operator(state, principal)
     entry = found(state, command.entry_id)
     index = seat_for(state, entry) if entry.seat_index is None else entry.seat_index
     if index is None:
-        raise Refused(ErrorCode.ROOM_FULL, "Every seat is taken, or held for somebody.")
+        skipped = first_called(state)
+        if skipped is None:
+            raise Refused(ErrorCode.ROOM_FULL, "Every seat is taken.")
+        index = skipped.seat_index
+        assert index is not None
+        audit(skipped, "waitlist_skip", principal, ctx, out, seat_index=index)
+        release(state, skipped, ctx, out)
     audit(entry, "waitlist_call", principal, ctx, out, seat_index=index)
     call(state, entry, index, ctx, out)
     return settled(state, entry, principal, ctx, out)

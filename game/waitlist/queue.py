@@ -35,6 +35,12 @@ def next_expiry(state: RoomState) -> int | None:
     return min(ends, default=None)
 
 
+def first_called(state: RoomState) -> Waiting | None:
+    """Return the called entry that has had the longest to answer, if any is called."""
+    called = [entry for entry in state.waitlist if entry.seat_index is not None]
+    return min(called, key=lambda entry: entry.expires_at or 0, default=None)
+
+
 def seat_for(state: RoomState, entry: Waiting) -> int | None:
     """Return the seat that an entry would be called to: its wish, else the lowest that is free."""
     held = {one.seat_index for one in state.waitlist}
@@ -57,6 +63,17 @@ def call(state: RoomState, entry: Waiting, seat_index: int, ctx: Context, out: D
     entry.expires_at = ctx.now + ctx.seat_offer_ms
     out.touch_waitlist(entry)
     tell(state, "player_called", entry, ctx, out)
+
+
+def release(state: RoomState, entry: Waiting, ctx: Context, out: Decision) -> None:
+    """Let a called entry wait again, on the place that it has, and tell so."""
+    entry.status = "waiting"
+    entry.seat_index = entry.expires_at = None
+    entry.updated_at = ctx.now
+    out.touch_waitlist(entry)
+    # Its player was offered a seat, so the place is news to them.
+    out.places_told.pop(entry.entry_id, None)
+    tell(state, "moved", entry, ctx, out)
 
 
 def end(
@@ -132,11 +149,7 @@ def _release_lost_seats(state: RoomState, ctx: Context, out: Decision) -> None:
             continue
         lost = index in state.seats or index >= state.seat_count or index in held
         if lost or entry.status != "called":
-            entry.status = "waiting"
-            entry.seat_index = entry.expires_at = None
-            entry.updated_at = ctx.now
-            out.touch_waitlist(entry)
-            tell(state, "moved", entry, ctx, out)
+            release(state, entry, ctx, out)
         else:
             held.add(index)
 

@@ -9,10 +9,11 @@ ALTER TABLE rooms
     ADD COLUMN bomb_pot     jsonb,
     ADD COLUMN run_it_times smallint NOT NULL DEFAULT 1 CHECK (run_it_times BETWEEN 1 AND 3);
 
--- `run_it_times` is how often the board may be run out at most; `runouts` how often it is, once the
--- players have voted (or need not). `board` is the first board, `other_boards` those after it, each
--- run together. While the vote is on, `run_it_deadline` is set and `run_it_votes` maps seat indices
--- to the times that each has said.
+-- In a bomb pot `ante` is what everybody posted; blinds are the room's then, but nobody posts them.
+-- `run_it_times` is how often the board may be run out at most; `runouts` how often it was, null
+-- unless that was a choice. `board` is the first board, `other_boards` those after it, each run
+-- together. While the vote is on, `run_it_deadline` is set and `run_it_votes` maps seat indices to
+-- the times that each has said.
 ALTER TABLE hands
     ADD COLUMN ante_kind       text NOT NULL DEFAULT 'all',
     ADD COLUMN straddle        bigint NOT NULL DEFAULT 0,

@@ -27,6 +27,7 @@ from protocol.values import (
     Reason,
     RoomKey,
     RoomRole,
+    RunItTimes,
     SeatIndex,
     SettingsPatch,
     UserKey,
@@ -115,6 +116,12 @@ class ActionBody(MeBody, frozen=True, kw_only=True):
 
     action: ActionName
     amount: PositiveChips | None = None
+
+
+class RunItBody(MeBody, frozen=True, kw_only=True):
+    """How often the rest of the board is to be dealt."""
+
+    times: RunItTimes
 
 
 class CreditBody(Body, frozen=True, kw_only=True):
@@ -257,11 +264,10 @@ def read_query(values: Mapping[str, str], kind: type[B]) -> B:
 def _converted(plain: dict[str, Any], kind: type[B], *, strict: bool) -> B:
     fields = {camel(name): value for name, value in plain.items()}
     if issubclass(kind, RoomBody):
-        flat = {snake(name): value for name, value in fields.items()}
-        fields["loose"] = {name: value for name, value in flat.items() if name in _SETTINGS}
+        fields["loose"] = {k: v for k, v in _in_snake(fields).items() if k in _SETTINGS}
         nested = fields.get("settings")
         if isinstance(nested, dict):
-            fields["settings"] = {snake(name): value for name, value in nested.items()}
+            fields["settings"] = _in_snake(nested)
     try:
         return msgspec.convert(fields, kind, strict=strict)
     except msgspec.ValidationError as error:
@@ -269,3 +275,11 @@ def _converted(plain: dict[str, Any], kind: type[B], *, strict: bool) -> B:
         if field is None:
             raise Refused(ErrorCode.BAD_REQUEST, message) from None
         raise bad_field(camel(field.removeprefix("loose.")), message) from None
+
+
+def _in_snake(settings: dict[str, Any]) -> dict[str, Any]:
+    """Name settings as the WebSocket does, those within a setting too."""
+    return {
+        snake(name): {snake(k): v for k, v in value.items()} if isinstance(value, dict) else value
+        for name, value in settings.items()
+    }

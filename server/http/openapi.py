@@ -10,7 +10,7 @@ from msgspec import Struct
 from game.poker.variants import VARIANTS
 from protocol.errors import ErrorCode
 from protocol.schema import Document, schemas, with_values
-from protocol.values import LooseSettings, SettingsPatch
+from protocol.values import BombPot, LooseSettings, SettingsPatch
 from protocol.views import RoomSnapshot
 from server.http.answers import NOT_ON_HTTP
 from server.http.bodies import Body, NoBody, RoomBody, camel
@@ -173,7 +173,10 @@ def _body_schemas(bodies: list[type[Body]]) -> dict[str, Document]:
     found = schemas(list(bodies))
     for name in (LooseSettings.__name__, SettingsPatch.__name__):
         if name in found:
-            found[name] = _in_camel_names(found[name])
+            # What is within a setting stands in snake_case in a hydrated room, under its own name.
+            found[name] = _refs_renamed(_in_camel_names(found[name]), only=BombPot.__name__)
+    if BombPot.__name__ in found:
+        found[_CAMEL + BombPot.__name__] = _in_camel_names(found.pop(BombPot.__name__))
     loose = found.pop(LooseSettings.__name__, None)
     if loose is not None and RoomBody.__name__ in found:
         properties = found[RoomBody.__name__]["properties"]
@@ -209,14 +212,15 @@ def _in_camel_names(schema: Document) -> Document:
     return shown
 
 
-def _refs_renamed(value: Any) -> Any:  # any part of a document
+def _refs_renamed(value: Any, only: str = "") -> Any:  # any part of a document
+    """Refer to the camelCase form of types: of all, or of `only` one."""
     if isinstance(value, dict):
         return {
-            key: item.replace(_REF, _REF + _CAMEL)
+            key: item.replace(_REF + only, _REF + _CAMEL + only)
             if key == "$ref" and isinstance(item, str)
-            else _refs_renamed(item)
+            else _refs_renamed(item, only)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_refs_renamed(item) for item in value]
+        return [_refs_renamed(item, only) for item in value]
     return value

@@ -190,6 +190,12 @@ async def sit_in(call: Call, _: MeBody) -> Ok:
     return await call.run(commands.SitIn(room_id=call.room_id))
 
 
+@ROUTES("POST", f"{_ROOM}/run-it", takes=bodies.RunItBody, answers=Changed)
+async def run_it(call: Call, body: bodies.RunItBody) -> Ok:
+    """Say how often the rest of the board is to be dealt, as a player who is asked."""
+    return await call.run(commands.RunIt(room_id=call.room_id, times=body.times))
+
+
 @ROUTES("POST", f"{_ROOM}/transfer-host", takes=UserBody, answers=Changed, about_asker=False)
 async def transfer_host(call: Call, body: UserBody) -> Ok:
     """Hand the room over to another member (host)."""

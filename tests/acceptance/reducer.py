@@ -68,6 +68,8 @@ class Table:
                     "number",
                     "phase",
                     "board",
+                    "boards",
+                    "run_it",
                     "pot",
                     "current_bet",
                     "min_raise_to",
@@ -100,22 +102,21 @@ class Table:
         assert self.game is not None
         self.game |= {"hands_played": e["number"], "current_hand_id": e["hand_id"]}
         self.timer = self.legal = self.hole = None
-        pot = 0
+        posted = {p["seat_index"]: (p["ante"], p["bet"]) for p in e["posted"]}
         for dealt in e["seats"]:
             seat = self.seats[dealt["seat_index"]]
-            blind = {e["small_blind_seat"]: e["small_blind"], e["big_blind_seat"]: e["big_blind"]}
-            ante = min(e["ante"], dealt["chips"])
-            bet = min(blind.get(dealt["seat_index"], 0), dealt["chips"] - ante)
+            ante, bet = posted.get(dealt["seat_index"], (0, 0))
             chips = dealt["chips"] - ante - bet
             seat |= {"chips": chips, "bet": bet, "in_hand": True, "all_in": chips == 0}
-            pot += ante + bet
         self.hand = {
             "id": e["hand_id"],
             "number": e["number"],
             "phase": "preflop",
             "board": [],
-            "pot": pot,
-            "current_bet": e["big_blind"],
+            "boards": [[]],
+            "run_it": None,
+            "pot": sum(ante + bet for ante, bet in posted.values()),
+            "current_bet": max(bet for _, bet in posted.values()),
             "min_raise_to": None,
             "button_seat": e["button_seat"],
             "actor_seat": None,
@@ -150,9 +151,35 @@ class Table:
     def _street_advanced(self, e: Message) -> None:
         assert self.hand is not None
         phase = _STREETS[len(e["board"])]
-        self.hand |= {"phase": phase, "board": e["board"], "pot": e["pot"], "current_bet": 0}
+        boards = [*self.hand["boards"][: e.get("runout", 1) - 1], e["board"]]
+        self.hand |= {"phase": phase, "board": boards[0], "boards": boards}
+        self._bets_in(e["pot"])
+
+    def _bets_in(self, pot: int) -> None:
+        """Take the street's bets in; what only one player bet goes back."""
+        assert self.hand is not None
+        self.hand |= {"pot": pot, "current_bet": 0}
+        called = sorted(seat["bet"] for seat in self.seats.values())[-2]
         for seat in self.seats.values():
+            if seat["bet"] > called:
+                seat |= {"chips": seat["chips"] + seat["bet"] - called, "all_in": False}
             seat["bet"] = 0
+
+    def _run_it_offered(self, e: Message) -> None:
+        assert self.hand is not None
+        self._bets_in(e["pot"])
+        asked = self.hand["run_it"] or {"seats": e["seats"], "votes": [], "times": e["times"]}
+        self.hand["run_it"] = asked | {"deadline": e["deadline"]}
+
+    def _run_it_voted(self, e: Message) -> None:
+        assert self.hand is not None
+        votes = self.hand["run_it"]["votes"]
+        votes.append({"seat_index": e["seat_index"], "times": e["times"]})
+        votes.sort(key=lambda vote: vote["seat_index"])
+
+    def _run_it_decided(self, e: Message) -> None:
+        assert self.hand is not None
+        self.hand["run_it"] = None
 
     def _showdown(self, e: Message) -> None:
         pass

@@ -21,6 +21,14 @@ from tests.acceptance.playing import (
 from tests.acceptance.reducer import Table
 
 PLAYERS = ["ann", "bob", "cat", "dan"]
+EVERY_KIND = {
+    "ante": 30,
+    "ante_kind": "button",
+    "straddle": 200,
+    "bomb_pot": {"every_n_hands": 3, "amount": 900},
+    "run_it_times": 3,
+}
+"""Settings under which hands of every kind are played."""
 WATCHERS = ["eve", "fay", "gus"]
 HANDS = 15
 RETURNS = 60
@@ -225,7 +233,7 @@ async def test_a_hydration_in_the_middle_of_a_hand_is_what_the_events_made(
     rng = random.Random(7)
     async with (
         serving({"CARDROOM_HAND_INTERVAL_S": "0", "DATABASE_URL": database_url}) as server,
-        table(server, PLAYERS, buy_in=3_000) as (host, seated),
+        table(server, PLAYERS, buy_in=3_000, **EVERY_KIND) as (host, seated),
     ):
         room_id = seated[0].room_id
         async with connected(server.ws_url) as watching:
@@ -249,6 +257,11 @@ async def test_a_hydration_in_the_middle_of_a_hand_is_what_the_events_made(
                     )
                     await actor.act(**choose(told["legal"], rng))
                     acted += 1
+                elif now["hand"] is not None and now["hand"]["run_it"] is not None:
+                    vote = now["hand"]["run_it"]
+                    said = {answer["seat_index"] for answer in vote["votes"]}
+                    asked = seated[next(seat for seat in vote["seats"] if seat not in said)]
+                    await asked.client.ask("run_it", room_id=room_id, times=rng.choice([1, 2, 3]))
                 elif sum(s["chips"] > 0 for s in now["seats"]) < 2:
                     break
                 else:

@@ -155,7 +155,8 @@ class Inspector:
         assert all(seat["shown_cards"] is None for seat in told["seats"])
         if hand is not None:
             assert hand["board"] == self._truth.board(hand["id"], told["seq"])
-            hand = hand | {"board": []}
+            assert hand["boards"] == [hand["board"]]
+            hand = hand | {"board": [], "boards": []}
             if "hole_cards" in me:
                 own = me.pop("hole_cards")
                 assert own == self._truth.holes[told["hand"]["id"], self._user_id]

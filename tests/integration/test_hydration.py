@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from game.poker.variants import VARIANTS
 from game.presence import Gone, Seen, TakenOver, Tick, Unseen
+from game.state import RoomState
 from persistence import hydration
 from persistence.audit import audit
 from persistence.pool import Pool
 from protocol import commands
-from protocol.values import SettingsPatch
+from protocol.values import BombPot, SettingsPatch
 from tests.support.live_rooms import (
     Club,
     Socket,
@@ -68,7 +69,14 @@ asks = st.one_of(
         st.builds(
             commands.ChangeSettings,
             settings=st.builds(
-                SettingsPatch, variant=variants, ante=st.integers(0, 9), auto_start=st.booleans()
+                SettingsPatch,
+                variant=variants,
+                ante=st.integers(0, 9),
+                ante_kind=st.sampled_from(["all", "big_blind", "button"]),
+                straddle=st.sampled_from([0, 20, 500]),
+                bomb_pot=st.sampled_from([None, BombPot(every_n_hands=2, amount=30)]),
+                run_it_times=st.integers(1, 3),
+                auto_start=st.booleans(),
             ),
         ),
     ),
@@ -81,6 +89,10 @@ plays = st.tuples(
         amount=amounts,
     ),
 )
+all_in = st.tuples(st.none(), st.builds(commands.Action, action=st.just("ALL_IN")))
+votes = st.tuples(
+    st.none() | users, st.builds(commands.RunIt, times=st.sampled_from([1, 2, 2, 3, 3]))
+)
 internal = st.one_of(
     st.builds(Tick),
     st.builds(Seen, users),
@@ -89,7 +101,9 @@ internal = st.one_of(
     st.builds(TakenOver),
 )
 steps = st.lists(
-    st.lists(asks | plays | plays | internal, min_size=1, max_size=3), min_size=5, max_size=30
+    st.lists(asks | plays | plays | internal | all_in | all_in | votes, min_size=1, max_size=3),
+    min_size=5,
+    max_size=30,
 )
 
 
@@ -123,7 +137,7 @@ def test_what_is_read_back_is_what_the_actor_holds(
 async def play_and_compare(url: str, room_id: str, variant: str, rounds: list[list[Any]]) -> None:
     with trio.fail_after(60):
         async with open_club(url) as club:
-            await club.make_room(room_id, max_seats=4, variant=variant)
+            await club.make_room(room_id, max_seats=4, variant=variant, run_it_times=3)
             await club.wallets(HOST, STAFF, "ann", balance=10**9)
             await club.wallets("bob", balance=1_500)
             async with running(club.actor(room_id)) as actor:
@@ -138,11 +152,7 @@ async def play_and_compare(url: str, room_id: str, variant: str, rounds: list[li
                             actor.mailbox.put_nowait(one)
                             continue
                         state = live_state(actor)
-                        actor_seat = state.hand.actor_seat if state.hand else None
-                        user_id = (
-                            state.seats[actor_seat].user_id if actor_seat is not None else HOST
-                        )
-                        post(actor, one[0] or user_id, one[1])
+                        post(actor, one[0] or whose_turn(state), one[1])
                     # Twice: what is due by itself comes after all that waited with the first.
                     for _ in range(2):
                         # Staff may always watch; the host may have handed over just before.
@@ -151,6 +161,17 @@ async def play_and_compare(url: str, room_id: str, variant: str, rounds: list[li
                     if live_state(actor).closed:
                         break
             await books_balance(club)
+
+
+def whose_turn(state: RoomState) -> str:
+    """Whoever is to act, or to say how often the board is run out; the host if nobody is."""
+    if state.hand is None:
+        return HOST
+    voted = state.vote.votes if state.vote is not None else {}
+    missing = [seat for seat in state.hand.run_it_seats if seat not in voted]
+    if state.hand.actor_seat is not None:
+        missing = [state.hand.actor_seat]
+    return state.seats[missing[0]].user_id
 
 
 async def compare(club: Club, room_id: str, live: dict[str, Any]) -> None:
@@ -164,6 +185,40 @@ async def books_balance(club: Club) -> None:
     odd = "SELECT 1 FROM ledger_entries GROUP BY transfer_id HAVING count(*) <> 2"
     assert await club.one(f"SELECT count(*) FROM ({odd}) x") == 0
     assert (await audit(club.pool, replay_hands=True)).findings == []
+
+
+@pytest.mark.fail_after(60)
+async def test_a_vote_on_runouts_is_read_back_and_so_are_the_boards(club: Club) -> None:
+    await club.make_room(run_it_times=2, ante=4, ante_kind="button")
+    await club.wallets(HOST, "ann")
+    async with running(club.actor()) as actor:
+        await ask(actor, "ann", commands.Join())
+        await ask(actor, HOST, commands.Seat(seat_index=0, buy_in=1_000))
+        await ask(actor, "ann", commands.Seat(seat_index=1, buy_in=400))
+        await ask(actor, HOST, commands.Start())
+        for _ in range(2):
+            await ask(actor, whose_turn(live_state(actor)), commands.Action(action="ALL_IN"))
+        await ask(actor, "ann", commands.RunIt(times=2))
+        live = live_state(actor)
+        assert live.vote is not None
+        assert live.vote.votes == {1: 2}
+        await compare(club, "room-1", comparable(live, seen=False))
+        await books_balance(club)
+        await ask(actor, HOST, commands.RunIt(times=2))
+        await compare(club, "room-1", comparable(live_state(actor), seen=False))
+    boards = [
+        payload["board"]
+        for payload in await club.one(
+            "SELECT array_agg(payload ORDER BY seq) FROM room_events"
+            " WHERE type = 'street_advanced' AND payload ->> 'street' = 'river'"
+        )
+    ]
+    stored = await club.one(
+        "SELECT array[array_to_string(board, ''), other_boards[1], runouts::text,"
+        " run_it_deadline::text, ante_kind] FROM hands"
+    )
+    assert stored == [*("".join(board) for board in boards), "2", None, "button"]
+    await books_balance(club)
 
 
 @pytest.mark.fail_after(60)

@@ -185,6 +185,17 @@ async def test_who_is_called_is_offered_a_seat_that_is_held(club: Club, sql: Con
         assert reply.seat_index == 1
 
 
+async def test_who_is_called_takes_the_place_of_who_had_the_longest_to_answer(
+    club: Club, sql: Connection
+) -> None:
+    async with full_table(club) as room:
+        await sql.execute("DELETE FROM room_seats WHERE user_id = 'bob'")
+        assert await told(room) == [("player_called", "cat")]
+        await sql.execute("UPDATE waitlist SET status = 'called' WHERE player_id = 'eve'")
+        assert await told(room) == [("moved", "cat"), ("player_called", "eve")]
+        assert line(room) == ["cat", "dan", "eve"]
+
+
 async def test_a_freed_seat_calls_the_next(club: Club, sql: Connection) -> None:
     async with full_table(club) as room:
         await sql.execute("DELETE FROM room_seats WHERE user_id = 'ann'")

@@ -54,10 +54,12 @@ class WaitlistBooks:
             f"{e.entry_id} {e.status} {e.seat_index} {e.expires_at}" for e in state.waitlist
         ]
         clients = {entry.entry_id for entry in state.waitlist if entry.has_client}
-        for _, place in out.personal:
+        moved = {event.player_id for event in public if event.change == "moved"}
+        for user_id, place in out.personal:
             if isinstance(place, WaitlistPosition):
                 assert place.ahead == place.position - 1
-                assert self.told.get(place.entry_id) != place.position, "told only when changed"
+                news = user_id in moved or self.told.get(place.entry_id) != place.position
+                assert news, "told only when changed, or when a seat is offered no more"
                 self.told[place.entry_id] = place.position
         self.told = {key: place for key, place in self.told.items() if key in clients}
         assert self.told == {key: state.places[key] for key in clients}

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from game.poker.hand import Hand, HandSetup
 from game.poker.variants import VARIANTS
-from protocol.values import ActionName, DealtIn
+from protocol.events import PublicEvent
+from protocol.values import ActionName, AnteKind, DealtIn
 
 DECK = VARIANTS["nlhe"].deck
 
@@ -39,6 +40,10 @@ def make_setup(
     small_blind: int = 50,
     big_blind: int = 100,
     ante: int = 0,
+    ante_kind: AnteKind = "all",
+    straddle: int = 0,
+    bomb_pot: bool = False,
+    run_it_times: int = 1,
     rake_basis_points: int = 0,
     rake_cap: int = 0,
     deck: tuple[str, ...] | None = None,
@@ -52,6 +57,10 @@ def make_setup(
         small_blind=small_blind,
         big_blind=big_blind,
         ante=ante,
+        ante_kind=ante_kind,
+        straddle=straddle,
+        bomb_pot=bomb_pot,
+        run_it_times=run_it_times,
         rake_basis_points=rake_basis_points,
         rake_cap=rake_cap,
         button_seat=seats[0 if len(seats) == 2 else -1].seat_index,
@@ -81,6 +90,17 @@ def choose(
     return rng.choice(choices)
 
 
+def play_on(hand: Hand, rng: random.Random, *, free_folds: bool = True) -> list[PublicEvent]:
+    """Play a hand to its end, and return what is told of it."""
+    events: list[PublicEvent] = []
+    while (seat := hand.actor_seat) is not None:
+        events += hand.act(seat, *choose(hand, rng, free_folds=free_folds))[1]
+    if hand.run_it_seats:
+        events += hand.run_out(rng.randint(1, hand.most_runouts))
+    assert hand.finished
+    return events
+
+
 def takes_all_in(hand: Hand) -> bool | None:
     """Whether the actor may say all-in; None where it takes the raises of the street to know.
 
@@ -105,7 +125,10 @@ def public_state(hand: Hand) -> tuple[object, ...]:
         hand.legal(),
         hand.finished,
         hand.phase,
-        hand.board,
+        hand.boards,
+        hand.runouts,
+        hand.run_it_seats,
+        hand.most_runouts,
         hand.pot,
         hand.pots,
         hand.current_bet,

@@ -11,7 +11,7 @@ import msgspec
 from game.decide import decide, decide_internal, next_deadline
 from game.decision import Context, Decision
 from game.poker.variants import VARIANTS
-from game.presence import Tick
+from game.presence import TakenOver, Tick
 from game.roles import is_operator
 from game.room_settings import changed_settings
 from game.state import Member, RoomState
@@ -81,6 +81,12 @@ class PlayedRoom:
         decide_internal(self.state, Tick(), self._context(), out)
         self._told(out.told)
         return True
+
+    def take_over(self) -> None:
+        """Have another life of the server go on with the room."""
+        out = Decision(self.state)
+        decide_internal(self.state, TakenOver(), self._context(), out)
+        self._told(out.told)
 
     def snapshot(self, principal: Principal) -> RoomSnapshot:
         """Draw the snapshot as the database would give it now."""

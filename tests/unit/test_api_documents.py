@@ -88,6 +88,12 @@ def test_bodies_and_answers_are_in_camel_case_and_the_hydrated_room_is_not() -> 
     assert "bigBlind" in schemas["RoomBody"]["properties"]
     assert "bigBlind" in schemas["SettingsPatch"]["properties"]
     assert "loose" not in schemas["RoomBody"]["properties"]
+    assert "everyNHands" in schemas["HttpBombPot"]["properties"]
+    assert "every_n_hands" in schemas["BombPot"]["properties"]
+    assert "HttpBombPot" in str(schemas["RoomBody"]["properties"]["bombPot"])
+    assert "HttpBombPot" in str(schemas["SettingsPatch"]["properties"]["bombPot"])
+    assert "HttpBombPot" in str(schemas["HttpRoomView"]["properties"]["bombPot"])
+    assert "HttpBombPot" not in str(schemas["RoomView"]["properties"]["bomb_pot"])
     assert set(schemas["HttpJoined"]["properties"]) == {
         "seq",
         "roomId",

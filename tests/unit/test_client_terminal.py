@@ -9,8 +9,8 @@ from rich.console import Console
 from client.bots import Move, choose
 from client.messages import event_of
 from client.mirror import Mirror
-from client.picture import table, told
-from client.play import HELP, choices, parse
+from client.picture import cards, table, told
+from client.play import HELP, choices, parse, times_offered
 from game.poker.variants import VARIANTS
 from protocol import commands
 from protocol.values import LegalActions
@@ -129,6 +129,38 @@ def test_the_picture_tells_how_the_last_hand_ended() -> None:
         room.wait()
     assert "wins" in drawn(mirror)
     assert any(line is not None and "folds (time is up)" in line for line in lines)
+
+
+def test_two_boards_are_asked_for_told_and_drawn() -> None:
+    room = seated_room(random.Random(4), 2, run_it_times=2)
+    mirror = Mirror(room.snapshot(HOST))
+    lines: list[str | None] = []
+
+    def heard(event: object) -> None:
+        typed = event_of(on_the_wire(event))
+        mirror.apply(typed)
+        lines.append(told(typed, mirror))
+
+    room.listen(HOST, heard)
+    room.wait()
+    for _ in range(2):
+        assert room.state.clock is not None
+        room.do(USERS[room.state.clock.seat_index], commands.Action(action="ALL_IN"))
+    asked = mirror.run_it
+    assert asked is not None
+    assert times_offered(asked) == ["1", "2"]
+    room.do(HOST, commands.RunIt(times=2))
+    assert mirror.run_it is None, "who has answered is not asked again"
+    room.do(USERS[1], commands.RunIt(times=2))
+    assert "Host would deal the board twice" in lines
+    assert "the rest of the board is dealt twice" in lines
+    assert mirror.last_result is not None
+    first, second = mirror.last_result.boards
+    text = drawn(mirror)
+    assert cards(first).plain in text
+    assert cards(second).plain in text
+    (shows,) = [line for line in lines if line is not None and "shows" in line]
+    assert all(", " in hand for hand in shows.split("; ")), "a rank for each board"
 
 
 def on_the_wire(event: object) -> dict[str, object]:

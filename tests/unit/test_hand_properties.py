@@ -1,15 +1,17 @@
 """Whatever is played: no chip is lost, no card is told, and a replay is the hand again."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 from pokerkit import (
     FixedLimitTexasHoldem,
     Mode,
@@ -37,6 +39,7 @@ from protocol.values import ActionName
 from tests.support.hands import (
     choose,
     make_setup,
+    play_on,
     public_state,
     shuffled_deck,
     takes_all_in,
@@ -57,10 +60,17 @@ def setups(
 ) -> HandSetup:
     variant = draw(st.sampled_from(variants))
     most = min(max_players, VARIANTS[variant].max_players)
+    stacks = draw(st.lists(_stacks, min_size=2, max_size=most))
+    bomb_pot = draw(st.sampled_from([False, False, True]))
+    straddle = draw(st.sampled_from([0, 200, 350])) if len(stacks) > 2 and not bomb_pot else 0
     return make_setup(
-        draw(st.lists(_stacks, min_size=2, max_size=most)),
+        stacks,
         variant=variant,
-        ante=draw(st.sampled_from([0, 0, 7, 25])),
+        ante=draw(st.sampled_from([7, 25, 300] if bomb_pot else [0, 0, 7, 25])),
+        ante_kind="all" if bomb_pot else draw(st.sampled_from(["all", "big_blind", "button"])),
+        straddle=straddle,
+        bomb_pot=bomb_pot,
+        run_it_times=draw(st.sampled_from([1, 2, 3])),
         rake_basis_points=draw(st.sampled_from([0, 333, 500, 1000])) if raked else 0,
         rake_cap=draw(st.sampled_from([0, 1, 40, 300])) if raked else 0,
         deck=shuffled_deck(draw(seeds), variant),
@@ -71,10 +81,7 @@ def play(
     setup: HandSetup, rng: random.Random, *, free_folds: bool = True
 ) -> tuple[Hand, list[PublicEvent]]:
     hand = Hand.start(setup)
-    events = hand.opening()
-    while (seat := hand.actor_seat) is not None:
-        events += hand.act(seat, *choose(hand, rng, free_folds=free_folds))[1]
-    return hand, events
+    return hand, hand.opening() + play_on(hand, rng, free_folds=free_folds)
 
 
 def check_chips(hand: Hand) -> None:
@@ -100,6 +107,8 @@ def test_chips_are_conserved_after_every_action(setup: HandSetup, seed: int) -> 
         assert (told.bet, told.pot) == (bet + taken.amount, pot + taken.amount)
         assert taken.raise_to in (None, told.bet)
         check_chips(hand)
+    play_on(hand, rng)
+    check_chips(hand)
 
 
 @given(setups(), seeds)
@@ -111,6 +120,13 @@ def test_pots_are_shared_out_exactly(setup: HandSetup, seed: int) -> None:
     for pot in distributed.pots:
         assert sum(share.amount for share in pot.winners) + pot.rake == pot.amount > 0
         assert pot.rake <= pot.amount * setup.rake_basis_points // 10_000
+        if pot.runouts is not UNSET:
+            assert [part.runout for part in pot.runouts] == list(range(1, len(hand.boards) + 1))
+            shares = Counter[int]()
+            for part in pot.runouts:
+                assert sum(share.amount for share in part.winners) == part.amount
+                shares.update({share.seat_index: share.amount for share in part.winners})
+            assert shares == {share.seat_index: share.amount for share in pot.winners}
     assert hand.rake == sum(pot.rake for pot in distributed.pots)
     assert hand.rake <= (setup.rake_cap or hand.rake)
     assert hand.board or not hand.rake
@@ -130,20 +146,31 @@ def test_replay_is_the_hand_again_after_every_action(setup: HandSetup, seed: int
         assert public_state(again) == public_state(hand)
         assert again.act(seat, *action) == hand.act(seat, *action)
     assert public_state(Hand.replay(setup, hand.actions)) == public_state(hand)
+    play_on(hand, rng)
+    assert public_state(Hand.replay(setup, hand.actions, hand.runouts)) == public_state(hand)
 
 
 @given(setups(), seeds)
 @settings(max_examples=200)
 def test_events_come_in_the_order_of_the_contract(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
-    streets = [event.street for event in events if isinstance(event, StreetAdvanced)]
+    dealt = [event for event in events if isinstance(event, StreetAdvanced)]
+    later = [event for event in dealt if event.runout is not UNSET and event.runout > 1]
+    streets = [event.street for event in dealt if event not in later]
     assert streets == ["flop", "turn", "river"][: len(streets)]
+    for runout in range(2, len(hand.boards) + 1):
+        again = [event.street for event in later if event.runout == runout]
+        assert again == streets[-len(again) :]
     tail = [type(event) for event in events if not isinstance(event, PlayerAction | StreetAdvanced)]
     shown = any(hand.shown(seat.seat_index) for seat in setup.seats)
     assert tail == ([Showdown] if shown else []) + [PotDistributed]
     assert [type(event) for event in events[-len(tail) :]] == tail
-    boards = [event.board for event in events if isinstance(event, StreetAdvanced)]
-    assert not shown or len(boards[-1]) == 5
+    assert not shown or [len(board) for board in hand.boards] == [5] * len(hand.boards)
+    for runout, board in enumerate(hand.boards[1:], start=2):
+        mine = [event for event in later if event.runout == runout]
+        assert board == mine[-1].board
+        new = [card for event in mine for card in event.cards]
+        assert board == hand.board[: 5 - len(new)] + new
 
 
 @given(setups(), seeds)
@@ -207,6 +234,7 @@ def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int
         told += [hand.seat_states(), hand.pots, hand.winners()]
         assert not any(hand.shown(other.seat_index) for other in setup.seats)
         told += hand.act(seat, *choose(hand, rng))[1]
+    told += [hand.seat_states(), hand.pots, *play_on(hand, rng)]
     told += [hand.seat_states(), hand.winners()]
 
     on_board: set[str] = set()
@@ -217,7 +245,7 @@ def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int
         if isinstance(thing, Showdown):
             tabled |= {card for shown in thing.hands for card in shown.cards}
         assert words(thing) & set(setup.deck) <= on_board | tabled
-    assert on_board == set(hand.board)
+    assert on_board == {card for board in hand.boards for card in board}
     folded = {taken.seat_index for taken in hand.actions if taken.action == "FOLD"}
     for seat in folded:
         assert not tabled & set(hand.hole_cards(seat))
@@ -228,7 +256,7 @@ def test_a_card_is_told_only_once_it_is_on_the_table(setup: HandSetup, seed: int
 def test_hidden_cards_leave_no_trace_in_public_events(setup: HandSetup, seed: int) -> None:
     hand, events = play(setup, random.Random(seed))
     folded = {taken.seat_index for taken in hand.actions if taken.action == "FOLD"}
-    in_play = set(hand.board)
+    in_play = {card for board in hand.boards for card in board}
     for seat in setup.seats:
         if seat.seat_index not in folded:
             in_play |= set(hand.hole_cards(seat.seat_index))
@@ -239,34 +267,47 @@ def test_hidden_cards_leave_no_trace_in_public_events(setup: HandSetup, seed: in
     told = again.opening()
     for taken in hand.actions:
         told += again.act(taken.seat_index, taken.action, taken.raise_to)[1]
+    if hand.runouts is not None:
+        told += again.run_out(hand.runouts)
     assert told == events
 
 
 def fair_shares(setup: HandSetup, hand: Hand, won: dict[int, int]) -> dict[int, Fraction]:
-    """Split every layer of what was put in between the best hands of those who matched it."""
+    """Split every layer of what was put in between the best hands of those who matched it.
+
+    An ante for all lies under the first layer. Every board decides the same part of each.
+    """
     rules = VARIANTS[setup.variant]
     final, folded = hand.chips(), {a.seat_index for a in hand.actions if a.action == "FOLD"}
+    for_all = setup.ante_kind != "all"
+    dead = {one.seat_index: one.ante for one in hand.started().posted if for_all}
     put_in = {
-        s.seat_index: s.chips + won.get(s.seat_index, 0) - final[s.seat_index] for s in setup.seats
+        seat.seat_index: seat.chips
+        + won.get(seat.seat_index, 0)
+        - final[seat.seat_index]
+        - dead.get(seat.seat_index, 0)
+        for seat in setup.seats
     }
     live = [seat for seat in put_in if seat not in folded]
-    board = "".join(hand.board)
+    boards = ["".join(board) for board in hand.boards]
     holes = {seat: "".join(hand.hole_cards(seat)) for seat in live}
     shares: dict[int, Fraction] = defaultdict(Fraction)
-    floor = 0
+    floor, under = 0, sum(dead.values())
     for level in sorted({put_in[seat] for seat in live}):
-        layer = sum(min(chips, level) - min(chips, floor) for chips in put_in.values())
+        layer = under + sum(min(chips, level) - min(chips, floor) for chips in put_in.values())
         contenders = [seat for seat in live if put_in[seat] >= level]
-        floor, halves = level, []
-        for kind in rules.hand_types:
-            made = {s: kind.reference.from_game_or_none(holes[s], board) for s in contenders}
-            known = {seat: hand for seat, hand in made.items() if hand is not None}
-            if known:
-                best = max(known.values())
-                halves.append([seat for seat, hand in known.items() if hand == best])
-        for winners in halves:
-            for seat in winners:
-                shares[seat] += Fraction(layer, len(halves) * len(winners))
+        floor, under = level, 0
+        for board in boards:
+            halves = []
+            for kind in rules.hand_types:
+                made = {s: kind.reference.from_game_or_none(holes[s], board) for s in contenders}
+                known = {seat: hand for seat, hand in made.items() if hand is not None}
+                if known:
+                    best = max(known.values())
+                    halves.append([seat for seat, hand in known.items() if hand == best])
+            for winners in halves:
+                for seat in winners:
+                    shares[seat] += Fraction(layer, len(boards) * len(halves) * len(winners))
     return shares
 
 
@@ -279,7 +320,7 @@ def test_each_layer_of_the_pot_goes_to_its_best_hands(setup: HandSetup, seed: in
     if not any(isinstance(event, Showdown) for event in events):
         return
     shares = fair_shares(setup, hand, won)
-    odd_chips = 3 * len(cast(PotDistributed, events[-1]).pots)
+    odd_chips = 3 * len(cast(PotDistributed, events[-1]).pots) * len(hand.boards)
     for seat in {*won, *shares}:
         assert abs(won.get(seat, 0) - shares[seat]) <= odd_chips
 
@@ -303,14 +344,31 @@ def plain_pokerkit(setup: HandSetup, hand: Hand) -> State:
     """Play the same hand on PokerKit as it comes, with its own hand types and deck."""
     players = setup.seats if len(setup.seats) > 2 else setup.seats[::-1]
     game, bets = PLAIN_GAMES[setup.variant]
-    blinds = (setup.small_blind, setup.big_blind)
-    start = game(AUTOMATIONS, True, setup.ante, blinds, *bets, mode=Mode.CASH_GAME)
+    forced: tuple[Any, ...] = (setup.small_blind, setup.big_blind, setup.straddle)
+    button = 0 if len(players) == 2 else -1
+    antes: Any = {"big_blind": {1: setup.ante}, "button": {button: setup.ante}}.get(
+        setup.ante_kind, setup.ante
+    )
+    trims = setup.ante_kind == "all"
+    start = game(
+        AUTOMATIONS, trims, antes, 0 if setup.bomb_pot else forced, *bets, mode=Mode.CASH_GAME
+    )
+    cards = iter(setup.deck[VARIANTS[setup.variant].hole_cards * len(players) :])
+    if setup.bomb_pot:
+        holes, flop, turn, river = start.streets
+        start.streets = (
+            replace(flop, hole_dealing_statuses=holes.hole_dealing_statuses),
+            turn,
+            river,
+        )
     state = start(tuple(seat.chips for seat in players), len(players))
     for player, seat in enumerate(players):
         state.deal_hole("".join(hand.hole_cards(seat.seat_index)), player)
-    cards = iter(setup.deck[VARIANTS[setup.variant].hole_cards * len(players) :])
     taken = iter(hand.actions)
     while state.status:
+        if state.can_select_runout_count():
+            state.select_runout_count(hand.runouts)
+            continue
         if state.actor_index is None:
             if state.can_burn_card():
                 state.burn_card(next(cards))

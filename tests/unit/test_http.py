@@ -15,7 +15,7 @@ from persistence.accounts import AuditFilters
 from persistence.errors import Unavailable
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
-from protocol.values import SettingsPatch
+from protocol.values import BombPot, SettingsPatch
 from server.http.app import ALL_ROUTES
 from server.http.problems import PROBLEM_TYPE, STATUS
 from server.http.rates import Rates
@@ -149,6 +149,7 @@ COMMANDS: list[tuple[str, str, object, commands.Command, dict[str, Any]]] = [
         STACK,
     ),
     ("POST", f"{R}/topup", {"amount": 50}, commands.TopUp(room_id="r1", amount=50), STACK),
+    ("POST", f"{R}/run-it", {"times": 2}, commands.RunIt(room_id="r1", times=2), CHANGED),
     ("POST", f"{R}/sit-out", None, commands.SitOut(room_id="r1"), CHANGED),
     ("POST", f"{R}/sit-in", None, commands.SitIn(room_id="r1"), CHANGED),
     (
@@ -210,6 +211,26 @@ async def test_settings_change_names_only_what_changes(caller: Caller) -> None:
     await caller.ok("PATCH", f"{R}/settings", {"turnSeconds": 30})
     assert caller.club.ran[0][1] == commands.ChangeSettings(
         room_id="r1", settings=SettingsPatch(turn_seconds=30)
+    )
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize(
+    ("given", "bomb_pot"),
+    [
+        ({"everyNHands": 5, "amount": 300}, BombPot(every_n_hands=5, amount=300)),
+        ({"every_n_hands": 5, "amount": 300}, BombPot(every_n_hands=5, amount=300)),
+        (None, None),
+    ],
+)
+async def test_a_setting_of_parts_is_read_in_both_cases_and_taken_back_with_null(
+    caller: Caller, nested: bool, given: object, bomb_pot: BombPot | None
+) -> None:
+    settings = {"bombPot": given}
+    body: dict[str, Any] = {"settings": settings} if nested else settings
+    await caller.ok("PATCH", f"{R}/settings", body)
+    assert caller.club.ran[0][1] == commands.ChangeSettings(
+        room_id="r1", settings=SettingsPatch(bomb_pot=bomb_pot)
     )
 
 
@@ -386,6 +407,8 @@ BAD = [
     ("POST", "/api/rooms", b'{"bigBlind": 0}', "bigBlind"),
     ("POST", "/api/rooms", b'{"settings": {"bigBlind": 0}}', "settings.bigBlind"),
     ("POST", "/api/rooms", b'{"settings": {"bigBlond": 5}}', "settings.bigBlond"),
+    ("POST", "/api/rooms", b'{"bombPot": {"everyNHands": 2}}', "bombPot.amount"),
+    ("POST", f"{R}/run-it", b"{}", "times"),
     ("POST", "/api/games/g1/actions", b'{"action": "BLUFF"}', "action"),
     ("GET", "/api/me/ledger?limit=9999", b"", "limit"),
     ("GET", f"{R}/hydrate?role=owner", b"", "role"),

@@ -15,8 +15,10 @@ from protocol import commands
 from protocol.errors import Refused
 from protocol.events import CardsDealt, Event, HandComplete, PlayerJoinRequested, TurnStarted
 from protocol.principal import Principal
-from protocol.values import SettingsPatch
+from protocol.values import BombPot, SettingsPatch
 from tests.support.room_play import FLOOR, HOST, USERS, PlayedRoom, seated_room
+
+BOMBS = [BombPot(every_n_hands=2, amount=70), BombPot(every_n_hands=1, amount=1_999)]
 
 
 def over_the_wire(event: Event) -> AnyEvent:
@@ -40,6 +42,10 @@ def random_command(rng: random.Random, room: PlayedRoom) -> tuple[Principal, com
             action = "CALL"
         who = next(u for u in USERS if u.user_id == seat.user_id)
         return who, commands.Action(action=action, amount=amount)  # type: ignore[arg-type]
+    if state.hand is not None and state.hand.run_it_seats and rng.random() < 0.7:
+        seat = state.seats[rng.choice(state.hand.run_it_seats)]
+        who = next(u for u in USERS if u.user_id == seat.user_id)
+        return who, commands.RunIt(times=rng.choice([1, 2, 2, 3, 3, 3]))
     who = rng.choice(USERS)
     other = rng.choice(USERS).user_id
     choices: list[commands.Command] = [
@@ -61,6 +67,8 @@ def random_command(rng: random.Random, room: PlayedRoom) -> tuple[Principal, com
         commands.Kick(user_id=other),
         commands.AdjustChips(user_id=other, delta=rng.choice([-1_999, 777]), reason="test"),
         commands.ChangeSettings(settings=SettingsPatch(ante=rng.choice([0, 25, 90]))),
+        commands.ChangeSettings(settings=SettingsPatch(straddle=rng.choice([0, 200, 500]))),
+        commands.ChangeSettings(settings=SettingsPatch(bomb_pot=rng.choice([None, *BOMBS]))),
         commands.ChangeSettings(settings=SettingsPatch(requires_approval=rng.random() < 0.5)),
         commands.ChangeSettings(settings=SettingsPatch(variant=rng.choice(list(VARIANTS)))),
         commands.TransferHost(user_id=other),
@@ -76,7 +84,10 @@ def test_events_and_snapshots_make_the_same_room(seed: int) -> None:
         3,
         variant=rng.choice(list(VARIANTS)),
         ante=rng.choice([0, 0, 30]),
+        ante_kind=rng.choice(["all", "big_blind", "button"]),
         rake_basis_points=rng.choice([0, 500]),
+        bomb_pot=rng.choice([None, *BOMBS]),
+        run_it_times=rng.choice([1, 2, 3]),
     )
     followers: dict[str, Mirror] = {}
     outcomes: dict[str, list[Outcome]] = {}
@@ -99,6 +110,8 @@ def test_events_and_snapshots_make_the_same_room(seed: int) -> None:
     for _ in range(250):
         if rng.random() < 0.25 or (room.state.hand is None and rng.random() < 0.5):
             room.wait()
+        elif rng.random() < 0.03:
+            room.take_over()
         else:
             who, command = random_command(rng, room)
             try:
@@ -126,6 +139,25 @@ def test_events_and_snapshots_make_the_same_room(seed: int) -> None:
             if rng.random() < 0.1:
                 followers[user_id] = fresh
     assert hands > 20
+
+
+def test_an_ante_that_takes_its_poster_all_in_is_a_pot_of_its_own() -> None:
+    room = seated_room(random.Random(1), 4, ante=300, ante_kind="big_blind", auto_start=False)
+    big_blind = USERS[2].user_id  # The first hand's, with four players.
+    room.do(HOST, commands.AdjustChips(user_id=big_blind, delta=-1_800, reason="test"))
+    mirror = Mirror(room.snapshot(HOST))
+    room.listen(HOST, lambda event: mirror.apply(over_the_wire(event)))
+    room.do(HOST, commands.Start())
+    assert mirror.seats[2].all_in
+    hand = mirror.hand
+    assert hand is not None
+    assert [pot.amount for pot in hand.pots] == [200, 50]
+    while room.state.hand is not None:
+        assert same_state(mirror, Mirror(room.snapshot(HOST)))
+        clock = room.state.clock
+        assert clock is not None
+        who = next(u for u in USERS if u.user_id == room.state.seats[clock.seat_index].user_id)
+        room.do(who, commands.Action(action="CHECK" if clock.legal.can_check else "CALL"))
 
 
 def test_between_hands_there_is_no_hand_and_no_card() -> None:

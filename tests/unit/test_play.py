@@ -7,7 +7,15 @@ from game.presence import TakenOver
 from protocol import commands
 from protocol.audience import Audience
 from protocol.errors import ErrorCode, Refused
-from protocol.events import CardsDealt, HandComplete, PlayerAction, PlayerSatOut, TurnStarted
+from protocol.events import (
+    CardsDealt,
+    HandComplete,
+    HandStarted,
+    PlayerAction,
+    PlayerSatOut,
+    TurnStarted,
+)
+from protocol.values import BombPot, SettingsPatch
 from tests.support.hands import rigged_deck
 from tests.support.rooms import HAND_INTERVAL_MS, HOST, STAFF, Table
 
@@ -266,3 +274,40 @@ def test_a_bet_without_an_amount_names_the_field() -> None:
     table = three()
     refused = refusal_of(table, "ann", commands.Action(action="RAISE"))
     assert (refused.code, refused.details) == (ErrorCode.BAD_REQUEST, {"field": "amount"})
+
+
+def test_every_so_many_hands_is_a_bomb_pot_and_the_blinds_move_on_all_the_same() -> None:
+    table = Table(bomb_pot=BombPot(every_n_hands=3, amount=40), ante=2, straddle=20)
+    table.sit(("ann", 0), ("bob", 1), ("cat", 2))
+    big_blinds = []
+    for number in range(1, 7):
+        hand = table.deal()
+        big_blinds.append(hand.big_blind_seat)
+        started = table.event(HandStarted)
+        assert started.bomb_pot == (number % 3 == 0)
+        if started.bomb_pot:
+            assert table.names() == ["hand_started", "street_advanced", "turn_started"]
+            assert (started.ante, started.straddle_seat, hand.pot) == (40, None, 120)
+        else:
+            assert (started.ante, started.straddle, hand.pot) == (2, 20, 6 + 5 + 10 + 20)
+        (opened,) = table.rows(HandOpened)
+        assert (opened.bomb_pot, opened.ante) == (started.bomb_pot, started.ante)
+        table.fold_out()
+    assert big_blinds == [2, 0, 1, 2, 0, 1]
+
+
+def test_heads_up_nobody_straddles() -> None:
+    table = Table(straddle=20)
+    table.sit(("ann", 0), ("bob", 1))
+    hand = table.deal()
+    assert (hand.setup.straddle, table.event(HandStarted).straddle_seat) == (0, None)
+
+
+def test_kinds_of_hands_change_from_the_next_hand_on() -> None:
+    table = three()
+    settings = SettingsPatch(ante=3, ante_kind="button", straddle=20, run_it_times=2)
+    table.do(HOST, commands.ChangeSettings(settings=settings))
+    assert table.hand.setup.straddle == 0
+    table.fold_out()
+    setup = table.deal().setup
+    assert (setup.ante_kind, setup.straddle, setup.run_it_times) == ("button", 20, 2)

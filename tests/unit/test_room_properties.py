@@ -13,13 +13,23 @@ from game.poker.variants import VARIANTS
 from game.presence import Gone, Seen, TakenOver, Unseen
 from protocol import commands
 from protocol.errors import Refused
-from protocol.values import SettingsPatch
+from protocol.values import BombPot, SettingsPatch
 from tests.support.rooms import HOST, STAFF, START, Table
 
 USERS = [HOST, STAFF, "ann", "bob", "cat", "dan"]
 users = st.sampled_from(USERS)
 amounts = st.integers(1, 2_500)
 variants = st.sampled_from(list(VARIANTS))
+kinds = st.fixed_dictionaries(
+    {
+        "ante": st.sampled_from([0, 3, 900]),
+        "ante_kind": st.sampled_from(["all", "big_blind", "button"]),
+        "straddle": st.sampled_from([0, 700]),
+        "bomb_pot": st.none()
+        | st.builds(BombPot, every_n_hands=st.integers(1, 3), amount=st.sampled_from([20, 1_100])),
+        "run_it_times": st.sampled_from([1, 2, 3, 3]),
+    }
+)
 
 
 class Room(RuleBasedStateMachine):
@@ -29,17 +39,19 @@ class Room(RuleBasedStateMachine):
         approval=st.booleans(),
         auto_start=st.booleans(),
         rake=st.sampled_from([0, 500]),
-        ante=st.sampled_from([0, 3]),
+        kind=kinds,
         variant=variants,
     )
-    def open(self, approval: bool, auto_start: bool, rake: int, ante: int, variant: str) -> None:
+    def open(
+        self, approval: bool, auto_start: bool, rake: int, kind: dict[str, Any], variant: str
+    ) -> None:
         self.table = Table(
             variant=variant,
             requires_approval=approval,
             auto_start=auto_start,
             rake_basis_points=rake,
-            ante=ante,
             max_seats=4,
+            **kind,
         )
         self.table.sit((HOST, 0), (STAFF, 1))
 
@@ -96,6 +108,37 @@ class Room(RuleBasedStateMachine):
         patch = SettingsPatch(big_blind=blind, small_blind=(blind + 1) // 2, max_seats=seats)
         self.send(user_id, commands.ChangeSettings(settings=patch))
 
+    @rule(user_id=users, kind=kinds)
+    def change_kind(self, user_id: str, kind: dict[str, Any]) -> None:
+        self.send(user_id, commands.ChangeSettings(settings=SettingsPatch(**kind)))
+
+    @rule(user_id=st.none() | users, times=st.sampled_from([1, 2, 2, 3, 3]))
+    def say_how_often(self, user_id: str | None, times: int) -> None:
+        state = self.table.state
+        if user_id is None and state.vote is not None and state.hand is not None:
+            missing = [seat for seat in state.hand.run_it_seats if seat not in state.vote.votes]
+            user_id = state.seats[missing[0]].user_id
+        self.send(user_id or HOST, commands.RunIt(times=times))
+
+    @rule()
+    def go_all_in(self) -> None:
+        if self.table.state.hand is None:
+            self.deadline_comes()
+        while self.table.state.clock is not None:
+            legal, user_id = self.table.state.clock.legal, self.table.actor.user_id
+            if legal.max_raise_to is not None:
+                kind = "RAISE" if self.table.hand.current_bet else "BET"
+                self.send(user_id, commands.Action(action=kind, amount=legal.max_raise_to))  # type: ignore[arg-type]
+            else:
+                kind = "CHECK" if legal.can_check else "CALL"
+                self.send(user_id, commands.Action(action=kind))  # type: ignore[arg-type]
+
+    @rule(times=st.sampled_from([1, 2, 3, 3]))
+    def agree(self, times: int) -> None:
+        state = self.table.state
+        for seat_index in self.table.hand.run_it_seats if state.vote is not None else ():
+            self.send(state.seats[seat_index].user_id, commands.RunIt(times=times))
+
     @rule(user_id=users, variant=variants)
     def change_variant(self, user_id: str, variant: str) -> None:
         self.send(user_id, commands.ChangeSettings(settings=SettingsPatch(variant=variant)))
@@ -112,7 +155,7 @@ class Room(RuleBasedStateMachine):
     )
     def act(self, action: Any, amount: int, user_id: str | None) -> None:
         state = self.table.state
-        if user_id is None and state.hand is not None:
+        if user_id is None and state.clock is not None:
             user_id = self.table.actor.user_id
         self.send(user_id or HOST, commands.Action(action=action, amount=amount))
 
@@ -148,7 +191,10 @@ class Room(RuleBasedStateMachine):
         seated = [seat.user_id for seat in state.seats.values()]
         assert len(seated) == len(set(seated)), "one seat a user"
         assert not set(seated) & set(state.spectators)
-        assert (state.clock is None) == (state.hand is None)
+        assert (state.clock is None) == (state.hand is None or state.vote is not None)
+        if state.vote is not None:
+            seats = self.table.hand.run_it_seats
+            assert set(state.vote.votes) < set(seats), "the last vote settles it"
         if state.clock is not None:
             assert state.clock.seat_index == self.table.hand.actor_seat
         assert all(seat.chips >= 0 for seat in state.seats.values())

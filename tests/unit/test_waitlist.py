@@ -435,14 +435,34 @@ def test_only_host_and_staff_run_the_queue(table: Table, command: commands.Entry
     assert refusal_of(table, HOST, command).code is ErrorCode.NOT_FOUND  # type: ignore[arg-type]
 
 
-def test_calling_needs_a_seat_that_is_neither_taken_nor_held(table: Table) -> None:
-    kim, leo = join(table, "kim"), join(table, "leo")
-    for entry in (kim, leo):
+def test_nobody_is_called_to_a_table_where_every_seat_is_taken(table: Table) -> None:
+    for entry in (join(table, "kim"), join(table, "leo")):
         command = commands.WaitlistCall(entry_id=entry.id)
         assert refusal_of(table, HOST, command).code is ErrorCode.ROOM_FULL
+
+
+def test_calling_out_of_turn_skips_who_has_had_the_longest_to_answer(table: Table) -> None:
+    join(table, "kim")
+    leo = join(table, "leo")
     free(table, "ann")
-    command = commands.WaitlistCall(entry_id=leo.id)
-    assert refusal_of(table, HOST, command).code is ErrorCode.ROOM_FULL
+    reply = table.do(STAFF, commands.WaitlistCall(entry_id=leo.id))
+    assert isinstance(reply, EntryReply)
+    assert (reply.entry.status, reply.entry.seat_index) == ("called", 1)
+    kim, _ = table.state.waitlist
+    assert (kim.player_id, kim.status, kim.seat_index, kim.expires_at) == (
+        "kim",
+        "waiting",
+        None,
+        None,
+    )
+    assert changes(table) == [("moved", "kim", 1), ("player_called", "leo", 2)]
+    assert audited(table) == [(STAFF, "waitlist_skip", "kim"), (STAFF, "waitlist_call", "leo")]
+    # The seat is offered to kim no more, and is to leo.
+    assert [type(event) for event in told_to(table, "kim")] == [WaitlistPosition]
+    assert SeatOffered in [type(event) for event in told_to(table, "leo")]
+    # The next seat is kim's, who is first in line.
+    free(table, "bob")
+    assert changes(table) == [("player_called", "kim", 1)]
 
 
 def test_calling_again_gives_a_fresh_minute(table: Table) -> None:
