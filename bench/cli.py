@@ -38,6 +38,16 @@ def bench() -> None:
 
 
 @bench.command()
+@click.option("--runs", default=1_000, show_default=True, help="Rooms, each with up to 50 steps.")
+@click.option("--seed", default=0, show_default=True, help="Of what is done to them.")
+def fuzz(runs: int, seed: int) -> None:
+    """Do anything to rooms, with restarts, and hold the database against what they held."""
+    from bench.fuzz import report
+
+    sys.exit(report(runs, seed))
+
+
+@bench.command()
 def hands() -> None:
     """Play recorded hands through a server and hold every amount and card against the record."""
     from bench.hands_report import report

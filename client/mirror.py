@@ -17,6 +17,7 @@ from protocol import events
 from protocol.events import Event
 from protocol.values import LegalActions, RoomRole, RoomSettings
 from protocol.views import (
+    BanView,
     GameView,
     HandView,
     HostControls,
@@ -77,6 +78,10 @@ class Mirror:
             if snapshot.pending_requests is UNSET
             else {request.user_id: request for request in snapshot.pending_requests}
         )
+        self.bans: dict[str, BanView] | None = (
+            None if snapshot.bans is UNSET else {ban.user_id: ban for ban in snapshot.bans}
+        )
+        """Who may not come in; None for all but host and staff."""
         self._let_in: RoomRole = "approved"
         self._legal: LegalActions | None = me.legal_actions or None
         self._hand: HandTracker | None = (
@@ -198,6 +203,13 @@ class Mirror:
                     event.user_id, event.display_name, event.requested_at
                 )
                 return Outcome.NEWS
+            case events.BanTold(banned_by=str(banned_by)):
+                if self.bans is None or event.seq < self.seq or event.user_id in self.bans:
+                    return Outcome.STALE
+                self.bans[event.user_id] = BanView(
+                    event.user_id, event.reason, banned_by, event.banned_at
+                )
+                return Outcome.NEWS
             case _:
                 return Outcome.STALE
 
@@ -248,6 +260,15 @@ class Mirror:
                     self.seats.pop(event.seat_index, None)
                 if event.user_id == self.user_id:
                     self._let_in = "guest"
+            case events.PlayerJoinWithdrawn():
+                if self.pending is not None:
+                    self.pending.pop(event.user_id, None)
+            case events.PlayerBanned():
+                # Host and staff are told why and by whom right behind it.
+                pass
+            case events.PlayerUnbanned():
+                if self.bans is not None:
+                    self.bans.pop(event.user_id, None)
             case _:
                 return self._apply_to_room(event)
         return True
@@ -283,8 +304,8 @@ class Mirror:
             case events.HostChanged():
                 self._set_room(host_id=event.host_id)
                 if not self._operates:
-                    self.pending = None
-                # A new host has not been told who waits.
+                    self.pending = self.bans = None
+                # A new host has not been told who waits, nor who is banned.
                 return not self._operates or self.pending is not None
             case events.WaitlistUpdate():
                 self.waitlist = event.entries
@@ -432,6 +453,7 @@ class Comparable(Struct, frozen=True):
     timer: TimerView | None
     waitlist: list[WaitlistPlace]
     pending: list[PendingRequest]
+    bans: list[BanView] | None
     host_controls: HostControls | None
 
 
@@ -455,6 +477,9 @@ def comparable(mirror: Mirror) -> Comparable:
         timer=mirror.timer,
         waitlist=mirror.waitlist,
         pending=mirror.pending_requests,
+        bans=None
+        if mirror.bans is None
+        else [mirror.bans[user_id] for user_id in sorted(mirror.bans)],
         host_controls=mirror.host_controls,
     )
 

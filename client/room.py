@@ -319,6 +319,15 @@ class LiveRoom:
         command = commands.Kick(room_id=self.room_id, user_id=user_id, reason=reason)
         return await self._do(command, SeatLeft)
 
+    async def ban(self, user_id: str, reason: str | None = None) -> SeatLeft:
+        """Keep a user out from now on; who is in the room is kicked (host)."""
+        command = commands.Ban(room_id=self.room_id, user_id=user_id, reason=reason)
+        return await self._do(command, SeatLeft)
+
+    async def unban(self, user_id: str) -> Changed:
+        """Lift a ban (host)."""
+        return await self._do(commands.Unban(room_id=self.room_id, user_id=user_id), Changed)
+
     async def change_settings(self, settings: SettingsPatch) -> Changed:
         """Change settings from the next hand on (host)."""
         command = commands.ChangeSettings(room_id=self.room_id, settings=settings)

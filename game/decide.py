@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from game import hosting, membership, play, presence, seating, waitlist
+from game import bans, hosting, membership, play, presence, seating, waitlist
 from game.decision import Context, Decision
 from game.presence import Gone, Seen, TakenOver, Tick, Unseen
 from game.roles import require_open
@@ -56,6 +56,10 @@ def _decided(
             return membership.leave_room(state, command, principal, ctx, out)
         case commands.Kick():
             return membership.kick(state, command, principal, ctx, out)
+        case commands.Ban():
+            return bans.ban(state, command, principal, ctx, out)
+        case commands.Unban():
+            return bans.unban(state, command, principal, ctx, out)
         case commands.Seat():
             return seating.seat(state, command, principal, ctx, out)
         case commands.LeaveSeat():

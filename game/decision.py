@@ -12,6 +12,7 @@ import msgspec
 from game import rows
 from game.changes import (
     AuditEntry,
+    BanGone,
     Change,
     EventTold,
     LedgerEntry,
@@ -77,6 +78,7 @@ class Decision:
         self._seats: set[int] = set()
         self._plays: set[int] = set()
         self._spectators: set[str] = set()
+        self._bans: set[str] = set()
         self._game = False
         self._hand = False
         self._transfers = 0
@@ -95,6 +97,7 @@ class Decision:
             or self._seats
             or self._plays
             or self._spectators
+            or self._bans
             or self._game
             or self._hand
             or self._entries
@@ -149,6 +152,10 @@ class Decision:
     def touch_spectator(self, user_id: str) -> None:
         """A spectator came or went."""
         self._spectators.add(user_id)
+
+    def touch_ban(self, user_id: str) -> None:
+        """A ban came or was lifted."""
+        self._bans.add(user_id)
 
     def touch_game(self) -> None:
         """The game's row changed."""
@@ -243,6 +250,9 @@ class Decision:
             out.append(
                 rows.spectator(room_id, spectator) if spectator else SpectatorGone(room_id, user_id)
             )
+        for user_id in self._bans:
+            ban = state.bans.get(user_id)
+            out.append(rows.ban(room_id, ban) if ban else BanGone(room_id, user_id))
         if self._game and state.game is not None:
             out.append(rows.game(room_id, state.game))
         if self._hand and state.hand is not None:

@@ -6,7 +6,7 @@ from game.decision import Context, Decision
 from game.departures import close
 from game.play import open_game, schedule, start_hand
 from game.poker.variants import VARIANTS
-from game.roles import require_operator
+from game.roles import require_ban_lifted, require_operator, role_of
 from game.room_settings import changed_settings
 from game.state import Member, RoomState
 from game.views import room_view
@@ -123,15 +123,17 @@ def transfer_host(
     """Hand the room over to somebody who has been let in.
 
     Raises:
-        Refused: `forbidden`, `conflict` for the host themself, `not_found` for an outsider.
+        Refused: `forbidden` (for who is banned too), `conflict` for the host themself,
+            `not_found` for an outsider.
     """
     require_operator(state, principal)
     heir, previous = command.user_id, state.host_id
     if heir == previous:
         raise Refused(ErrorCode.CONFLICT, "This user is the host already.")
-    member, seat = state.members.get(heir), state.seat_of(heir)
+    require_ban_lifted(state, heir)
+    seat = state.seat_of(heir)
     kicked = seat is not None and seat.leaving == "kick"
-    if kicked or ((member is None or member.status != "approved") and seat is None):
+    if kicked or role_of(state, heir) not in ("player", "spectator", "approved"):
         raise Refused(ErrorCode.NOT_FOUND, "Only somebody in the room can become its host.")
     state.host_id = heir
     if previous not in state.members:

@@ -4,7 +4,14 @@ from game import waitlist
 from game.decision import Context, Decision, TokenGrant
 from game.departures import add_spectator, drop_member, drop_spectator, leave
 from game.play import schedule, settle_turn
-from game.roles import name_in, require_let_in, require_operator, role_of
+from game.roles import (
+    name_in,
+    require_ban_lifted,
+    require_let_in,
+    require_not_banned,
+    require_operator,
+    role_of,
+)
 from game.state import Leaving, Member, RoomState
 from protocol.audience import Audience
 from protocol.commands import Approve, Join, Kick, LeaveRoom, Reject, Spectate
@@ -14,6 +21,7 @@ from protocol.events import (
     MembershipRejected,
     PlayerApproved,
     PlayerJoinRequested,
+    PlayerJoinWithdrawn,
     PlayerKicked,
     PlayerRejected,
 )
@@ -26,9 +34,13 @@ def join(
 ) -> Joined:
     """Ask to be let in; where no approval is needed (and for staff) that is granted at once.
 
+    That staff came in is audited, since nobody else could keep them out.
+
     Raises:
-        Refused: `already_joined`, `forbidden` within the cool-down after a rejection, `room_full`.
+        Refused: `forbidden` for who is banned and within the cool-down after a rejection,
+            `already_joined`, `room_full`.
     """
+    require_not_banned(state, principal)
     user_id = principal.user_id
     role = role_of(state, user_id)
     if role != "guest":
@@ -53,6 +65,8 @@ def join(
         out.whisper(PlayerJoinRequested(user_id, name, ctx.now), ctx.now, Audience.OPERATORS)
     else:
         _approve(member, state, ctx, out)
+    if principal.is_staff:
+        out.audit(principal, "join", ctx, None)
     return Joined(
         seq=state.seq,
         room_id=state.room_id,
@@ -67,9 +81,10 @@ def approve(
     """Let a pending user in; they are told on their own channel, with their token.
 
     Raises:
-        Refused: `forbidden`, `not_found` without a pending request.
+        Refused: `forbidden` (for who is banned too), `not_found` without a pending request.
     """
     require_operator(state, principal)
+    require_ban_lifted(state, command.user_id)
     member = _pending(state, command.user_id)
     _approve(member, state, ctx, out)
     told = MembershipApproved(state.room_id, member.user_id, member.display_name, "")
@@ -106,8 +121,9 @@ def spectate(
 
     Raises:
         Refused: `not_approved`, `already_joined` with a seat or already watching, `forbidden`
-            where the room has no spectators.
+            for who is banned and where the room has no spectators.
     """
+    require_not_banned(state, principal)
     require_let_in(state, principal)
     user_id = principal.user_id
     if state.seat_of(user_id) is not None:
@@ -118,6 +134,8 @@ def spectate(
         raise Refused(ErrorCode.FORBIDDEN, "This room has no spectators.")
     name = command.display_name or name_in(state, principal)
     add_spectator(state, user_id, name, ctx, out)
+    if principal.is_staff:
+        out.audit(principal, "spectate", ctx, None)
     role = role_of(state, user_id)
     out.grants.append(TokenGrant(user_id, role, None))
     return RoleTaken(seq=state.seq, role=role)
@@ -143,10 +161,13 @@ def leave_room(
         settle_turn(state, seat, ctx, out)
         schedule(state, ctx, out)
         return SeatLeft(seq=state.seq, pending=not gone, chips=chips)
-    if role_of(state, user_id) == "guest":
+    role = role_of(state, user_id)
+    if role == "guest":
         raise Refused(ErrorCode.NOT_FOUND, "You are not in this room.")
     drop_spectator(state, user_id, "left", ctx, out)
     drop_member(state, user_id, out)
+    if role == "pending":
+        out.emit(PlayerJoinWithdrawn(user_id), ctx.now)
     return SeatLeft(seq=state.seq, pending=False, chips=0)
 
 
@@ -162,13 +183,20 @@ def kick(
     user_id = command.user_id
     if user_id == state.host_id:
         raise bad_field("user_id", "The host cannot be kicked.")
-    seat = state.seat_of(user_id)
-    if seat is None and role_of(state, user_id) == "guest":
+    if role_of(state, user_id) == "guest":
         raise Refused(ErrorCode.NOT_FOUND, "This user is not in the room.")
     out.audit(principal, "kick", ctx, user_id, reason=command.reason)
+    return put_out(state, user_id, command.reason, ctx, out)
+
+
+def put_out(
+    state: RoomState, user_id: str, reason: str | None, ctx: Context, out: Decision
+) -> SeatLeft:
+    """Remove somebody who is in the room, telling it `reason`; a seat goes after the hand."""
+    seat = state.seat_of(user_id)
     if seat is not None:
         chips = seat.chips
-        gone = leave(state, seat, "kick", command.reason, ctx, out)
+        gone = leave(state, seat, "kick", reason, ctx, out)
         settle_turn(state, seat, ctx, out)
         schedule(state, ctx, out)
         return SeatLeft(seq=state.seq, pending=not gone, chips=chips)
@@ -177,7 +205,7 @@ def kick(
         waitlist.end(state, entry, "cancelled", ctx, out)
     drop_spectator(state, user_id, "kicked", ctx, out)
     drop_member(state, user_id, out)
-    out.emit(PlayerKicked(user_id, None, 0, command.reason), ctx.now)
+    out.emit(PlayerKicked(user_id, None, 0, reason), ctx.now)
     return SeatLeft(seq=state.seq, pending=False, chips=0)
 
 

@@ -50,6 +50,31 @@ def require_operator(state: RoomState, principal: Principal) -> None:
         raise Refused(ErrorCode.FORBIDDEN, "Only the host or staff may do this.")
 
 
+def require_not_banned(state: RoomState, principal: Principal) -> None:
+    """Refuse who is banned from the room; staff may enter regardless.
+
+    Raises:
+        Refused: `forbidden`, with the reason that was given.
+    """
+    ban = state.bans.get(principal.user_id)
+    if ban is not None and not principal.is_staff:
+        raise Refused(
+            ErrorCode.FORBIDDEN,
+            "You are banned from this room.",
+            {"banned": True, "reason": ban.reason},
+        )
+
+
+def require_ban_lifted(state: RoomState, user_id: str) -> None:
+    """Refuse to let somebody in, or to make somebody host, who is banned.
+
+    Raises:
+        Refused: `forbidden`.
+    """
+    if user_id in state.bans:
+        raise Refused(ErrorCode.FORBIDDEN, "This user is banned; lift the ban first.")
+
+
 def require_let_in(state: RoomState, principal: Principal) -> None:
     """Refuse whoever has not been let into the room.
 

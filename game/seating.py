@@ -8,7 +8,7 @@ from game.decision import HOUSE, Context, Decision, TokenGrant, stack, wallet
 from game.departures import drop_spectator, leave
 from game.membership import admit, require_room
 from game.play import schedule, settle_turn, sit_out
-from game.roles import name_in, require_let_in, require_operator, role_of
+from game.roles import name_in, require_let_in, require_not_banned, require_operator, role_of
 from game.state import Member, RoomState, Seat, Waiting
 from protocol import commands
 from protocol.errors import ErrorCode, Refused, bad_field
@@ -24,10 +24,12 @@ def seat(
     seat that is held for them.
 
     Raises:
-        Refused: `not_approved`, `already_joined` with a seat, `bad_request` for the seat or the
-            buy-in, `seat_taken` (or held for somebody), `conflict` while the room is closing.
-            (`insufficient_balance` is the wallet's, as the decision is committed.)
+        Refused: `forbidden` for who is banned, `not_approved`, `already_joined` with a seat,
+            `bad_request` for the seat or the buy-in, `seat_taken` (or held for somebody),
+            `conflict` while the room is closing. (`insufficient_balance` is the wallet's, as the
+            decision is committed.)
     """
+    require_not_banned(state, principal)
     user_id, index, buy_in = principal.user_id, command.seat_index, command.buy_in
     name = command.display_name or name_in(state, principal)
     entry = waitlist.entry_of(state, user_id)
@@ -38,6 +40,8 @@ def seat(
         require_let_in(state, principal)
         _require_seat(state, user_id, index, buy_in)
         taken = _sit_down(state, user_id, name, index, buy_in, ctx, out)
+    if principal.is_staff:
+        out.audit(principal, "seat", ctx, None, seat_index=index, buy_in=buy_in)
     if entry is not None:
         step = "waitlist_accept" if called else "waitlist_seat"
         out.audit(principal, step, ctx, user_id, entry_id=entry.entry_id, seat_index=index)

@@ -27,6 +27,14 @@ SELECT told_seq, to_ms(requested_at), user_id, display_name
 FROM room_players
 WHERE room_id = %(room_id)s AND status = 'pending' AND told_seq >= %(after)s
 """
+# Of a user who was banned more than once, the ban that stands is told.
+_BANNED = """
+SELECT max(e.seq), to_ms(b.banned_at), b.user_id, b.reason, b.banned_by
+FROM room_events e
+JOIN room_bans b ON b.room_id = e.room_id AND b.user_id = e.payload ->> 'user_id'
+WHERE e.room_id = %(room_id)s AND e.seq >= %(after)s AND e.type = 'player_banned'
+GROUP BY b.room_id, b.user_id
+"""
 
 
 async def missed_events(
@@ -68,6 +76,19 @@ async def missed_events(
                 | {"user_id": who, "display_name": name, "requested_at": at}
                 for at_seq, at, who, name in await (
                     await conn.execute(_REQUESTED, values)
+                ).fetchall()
+            ]
+            private += [
+                _private(room_id, "player_banned", at_seq, at)
+                | {
+                    "room_id": room_id,
+                    "user_id": who,
+                    "reason": reason,
+                    "banned_by": by,
+                    "banned_at": at,
+                }
+                for at_seq, at, who, reason, by in await (
+                    await conn.execute(_BANNED, values)
                 ).fetchall()
             ]
     return seq, sorted(public + private, key=_order)

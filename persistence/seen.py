@@ -52,6 +52,23 @@ WHERE EXISTS (SELECT FROM game_states g WHERE g.room_id = told.room_id)
    OR EXISTS (SELECT FROM room_seats s WHERE s.room_id = told.room_id AND s.user_id = told.user_id)
   AND (told.room_id, told.user_id) NOT IN (SELECT room_id, user_id FROM my_seats)
 """
+# Nobody is seen later than now by it.
+_FORGIVE = """
+WITH locked AS MATERIALIZED (
+    SELECT g.room_id FROM game_states g JOIN rooms r ON r.id = g.room_id
+    WHERE r.owner_node = %(node_id)s AND r.status <> 'closed'
+    ORDER BY g.room_id FOR NO KEY UPDATE OF g
+), seats AS (
+    UPDATE room_seats s
+    SET last_seen_at = least(s.last_seen_at + %(ms)s * interval '1 millisecond',
+                             greatest(s.last_seen_at, from_ms(%(now)s)))
+    FROM locked WHERE s.room_id = locked.room_id
+)
+UPDATE room_spectators s
+SET last_seen_at = least(s.last_seen_at + %(ms)s * interval '1 millisecond',
+                         greatest(s.last_seen_at, from_ms(%(now)s)))
+FROM locked WHERE s.room_id = locked.room_id
+"""
 _OVERDUE = """
 SELECT s.room_id, s.user_id, to_ms(s.last_seen_at),
        CASE WHEN s.last_seen_at < from_ms(%(free_before)s) AND s.leaving IS NULL THEN 'gone'
@@ -106,6 +123,12 @@ async def flush(pool: Pool, seen: Iterable[SeenAt], token_ms: int) -> list[SeenA
     async with pool.connection() as conn:
         cursor = await conn.execute(_FLUSH, {"rows": rows, "token_ms": token_ms})
         return [told[room_id, user_id] for room_id, user_id in await cursor.fetchall()]
+
+
+async def forgive(pool: Pool, node_id: str, *, ms: int, now: int) -> None:
+    """Count `ms` milliseconds against nobody's grace in a node's rooms: nobody could be seen."""
+    async with pool.connection() as conn:
+        await conn.execute(_FORGIVE, {"node_id": node_id, "ms": ms, "now": now})
 
 
 async def overdue(

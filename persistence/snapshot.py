@@ -12,6 +12,7 @@ from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from protocol.values import RoomRole, SeatStatus
 from protocol.views import (
+    BanView,
     HostControls,
     MeView,
     PendingRequest,
@@ -70,6 +71,7 @@ class StoredRoom(Struct, frozen=True):
     member: _Member | None
     hole_cards: list[Annotated[str, Meta(min_length=2)]] | None
     pending: list[PendingRequest]
+    bans: list[BanView]
     recent_actions: list[RecentAction]
     waitlist: list[WaitlistPlace]
 
@@ -176,6 +178,7 @@ def snapshot_for(
         timer=state.timer,
         waitlist=stored.waitlist,
         pending_requests=stored.pending if operates else UNSET,
+        bans=stored.bans if operates else UNSET,
         host_controls=_controls(stored) if operates else UNSET,
     )
 

@@ -22,6 +22,12 @@ WHERE t.token_hash = %(hash)s AND t.room_id = coalesce(%(room_id)s, t.room_id)
            SELECT 1 FROM hands h JOIN players p ON p.hand_id = h.id AND p.user_id = t.user_id
            WHERE h.room_id = t.room_id AND h.ended_at IS NULL))
 """
+_GOOD = """
+SELECT EXISTS (
+    SELECT FROM rejoin_tokens t
+    WHERE t.token_hash = %(hash)s AND t.room_id = %(room_id)s AND NOT t.replaced
+      AND t.expires_at > from_ms(%(now)s))
+"""
 _ROTATE = """
 WITH old AS (
     UPDATE rejoin_tokens
@@ -67,6 +73,14 @@ async def holder_of(
         cursor = await conn.execute(_USE, values)
         row = await cursor.fetchone()
         return None if row is None else TokenHolder(*row)
+
+
+async def is_good(pool: Pool, room_id: str, token_hash: bytes, now: int) -> bool:
+    """Whether a token has not expired, was not revoked, and is the newest of its user."""
+    async with pool.connection(read_only=True) as conn:
+        values = {"hash": token_hash, "room_id": room_id, "now": now}
+        row = await (await conn.execute(_GOOD, values)).fetchone()
+        return row is not None and bool(row[0])
 
 
 async def rotate(

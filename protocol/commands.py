@@ -201,6 +201,19 @@ class Kick(RoomCommand, kw_only=True):
     reason: Reason | None = None
 
 
+class Ban(RoomCommand, kw_only=True):
+    """Keep a user out of the room from now on; who is in it is kicked."""
+
+    user_id: UserKey
+    reason: Reason | None = None
+
+
+class Unban(RoomCommand, kw_only=True):
+    """Lift a ban."""
+
+    user_id: UserKey
+
+
 class ChangeSettings(RoomCommand, kw_only=True, tag="settings"):
     """Change settings from the next hand on; whole under `settings`, or flat beside it."""
 
@@ -321,6 +334,8 @@ AnyRoomCommand = (
     | Pause
     | Resume
     | Kick
+    | Ban
+    | Unban
     | ChangeSettings
     | AdjustChips
     | TransferHost

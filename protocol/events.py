@@ -282,6 +282,44 @@ class PlayerKicked(PublicEvent):
     reason: str | None
 
 
+class PlayerJoinWithdrawn(PublicEvent):
+    """A user does not ask to be let in any more."""
+
+    user_id: str
+
+
+class PlayerBanned(PublicEvent):
+    """A user may not come in any more; if they were in the room, they are kicked."""
+
+    user_id: str
+
+
+class BanTold(PrivateEvent, tag="player_banned"):
+    """The same with the reason, to host and staff, and to the user on their own channel.
+
+    `banned_by` is None in what the user is told. `banned_at` is UTC in ms.
+    """
+
+    room_id: str
+    user_id: str
+    reason: str | None
+    banned_by: str | None
+    banned_at: int
+
+
+class PlayerUnbanned(PublicEvent):
+    """A user may ask to be let in again."""
+
+    user_id: str
+
+
+class BanLifted(PrivateEvent, tag="player_unbanned"):
+    """The same told to the user, on their own channel."""
+
+    room_id: str
+    user_id: str
+
+
 class PlayerSatOut(PublicEvent):
     """A player is not dealt in; `reason`: ``asked``, ``clock`` or ``disconnected``."""
 

@@ -97,7 +97,7 @@ class RoleTaken(Changed):
 
 
 class SeatLeft(Changed):
-    """Answer to `leave_seat`, `leave_room`, `kick`: `pending` while a hand must end first."""
+    """Answer to `leave_seat`, `leave_room`, `kick`, `ban`; `pending`: a hand must end first."""
 
     pending: bool
     chips: int
@@ -158,6 +158,8 @@ REPLIES: dict[type[commands.Command], type[Ok] | type[Authenticated] | type[Hydr
     commands.Pause: Changed,
     commands.Resume: Changed,
     commands.Kick: SeatLeft,
+    commands.Ban: SeatLeft,
+    commands.Unban: Changed,
     commands.ChangeSettings: RoomReply,
     commands.AdjustChips: StackChanged,
     commands.TransferHost: Changed,

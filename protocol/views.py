@@ -164,6 +164,15 @@ class PendingRequest(Struct, frozen=True):
     requested_at: int
 
 
+class BanView(Struct, frozen=True):
+    """Somebody who may not come in; `banned_at` is UTC in ms."""
+
+    user_id: str
+    reason: str | None
+    banned_by: str
+    banned_at: int
+
+
 class WaitlistPlace(Struct, frozen=True, kw_only=True):
     """One place of the table's waitlist, 1 being the first in line, as everybody may see it.
 
@@ -266,6 +275,7 @@ class RoomSnapshot(Struct, frozen=True, kw_only=True):
     timer: TimerView | None
     waitlist: list[WaitlistPlace]
     pending_requests: list[PendingRequest] | UnsetType = UNSET
+    bans: list[BanView] | UnsetType = UNSET
     host_controls: HostControls | UnsetType = UNSET
 
 

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from persistence.accounts import RoomOfUser
+from persistence.overview import TableOverview
 from persistence.snapshot import Standing
 from protocol.values import ClubRole, RoomRole
 
@@ -35,3 +36,12 @@ class QuarantinedRoom(Struct, frozen=True, kw_only=True):
     since: int
     reason: str
     crash_id: str
+
+
+class Overview(Struct, frozen=True, kw_only=True):
+    """The floor: how many rooms are open, those rooms (newest first), and which are out of
+    order."""
+
+    open_rooms: int
+    rooms: list[TableOverview]
+    quarantined: list[QuarantinedRoom]

@@ -154,7 +154,7 @@ class _Server:
         )
         self.hub = Hub(
             encode=_framed_event,
-            on_presence=lambda *seen: self.presence.note(*seen),
+            on_presence=lambda *seen: self.presence.note(*seen, at=self.gateway.leaving_since),
             on_drop=lambda *lost: self.gateway.dropped(*lost),
         )
         self.supervisor = Supervisor()

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from actors.hub import Subscriber, Subscription
 from game.room_settings import settings_for_new_room
-from persistence import accounts, events
+from persistence import accounts, events, overview
 from persistence import rooms as stored_rooms
 from persistence.accounts import AuditFilters, AuditLine, LedgerLine
 from persistence.errors import ConstraintViolated, Unavailable
@@ -28,9 +28,9 @@ from protocol.ids import RoomId, room_channel
 from protocol.principal import Principal
 from protocol.replies import Joined, Ok, RoleTaken, RoomReply, Rooms
 from protocol.values import RoomRole
-from protocol.views import RoomSnapshot, RoomView, SpectatorView, TableState
+from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView, TableState
 from server import archive
-from server.answers import Me, Membership, QuarantinedRoom
+from server.answers import Me, Membership, Overview, QuarantinedRoom
 from server.archive import File, HandLine
 from server.auth.rejoin_book import RejoinBook, Rejoined
 from server.clock import now_ms
@@ -181,11 +181,14 @@ class Club:
     ) -> RoomSnapshot:
         """Read a room whole, as the asker's role (or a lesser one) sees it.
 
+        Whoever asks is there: a client without a socket keeps its seat by asking.
+
         Raises:
             Refused: `not_found`, `forbidden`, `unavailable`.
         """
         await self.welcome(principal)
         stored = await self._read(room_id, principal.user_id)
+        self._touch(room_id, principal.user_id)
         return await self._snapshot(stored, principal, room_id, role)
 
     async def join_events(
@@ -253,6 +256,17 @@ class Club:
             Refused: `not_found`, `forbidden`, `unavailable`.
         """
         return (await self.hydrate(principal, room_id, None)).spectators
+
+    async def bans(self, principal: Principal, room_id: str) -> list[BanView]:
+        """List who is banned from a room, for its host and staff.
+
+        Raises:
+            Refused: `not_found`, `forbidden`, `unavailable`.
+        """
+        bans = (await self.hydrate(principal, room_id, None)).bans
+        if bans is UNSET:
+            raise Refused(ErrorCode.FORBIDDEN, "Only the host or staff may do this.")
+        return bans
 
     async def room_of_game(self, game_id: str) -> str:
         """Find the room of a game.
@@ -369,6 +383,17 @@ class Club:
         _require_staff(principal)
         async with self._database():
             return await accounts.audit(self._pool, filters)
+
+    async def overview(self, principal: Principal) -> Overview:
+        """Show the whole floor, for staff.
+
+        Raises:
+            Refused: `forbidden`, `unavailable`.
+        """
+        quarantined = list(await self.quarantined_rooms(principal))
+        async with self._database():
+            open_rooms, tables = await overview.overview(self._pool)
+        return Overview(open_rooms=open_rooms, rooms=tables, quarantined=quarantined)
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
         """List the rooms that crashed too often, for staff.

@@ -23,6 +23,9 @@ UPKEEP_EVERY_S = 60.0
 FLUSH_ATTEMPTS = 5
 FLUSH_PAUSE_S = 0.02
 """Long enough for the commit to be over in which a room was found."""
+PAUSE_FORGIVEN_FROM_S = 5.0
+"""A pause longer than this, in which the process stood still or the database was away, counts
+against nobody: clients could not be seen however much they tried."""
 
 
 class Listening(Subscriber, Protocol):
@@ -76,11 +79,16 @@ class Presence:
         self._event_retention_ms = event_retention_ms
         self._noted: dict[tuple[str, str], SeenAt] = {}
 
-    def note(self, channel: str, user_id: str, present: bool) -> None:
-        """Note that a user's first socket in a channel came, or the last one went."""
+    def note(self, channel: str, user_id: str, present: bool, *, at: int | None = None) -> None:
+        """Note that a user's first socket in a channel came, or the last one went.
+
+        They were there until `at` (UTC, ms), None being now.
+        """
         room_id = room_of(channel)
         if room_id is not None:
-            self._noted[room_id, user_id] = SeenAt(room_id, user_id, now_ms(), present)
+            before = self._noted.get((room_id, user_id))
+            seen_at = now_ms() if at is None else max(at, before.at if before else 0)
+            self._noted[room_id, user_id] = SeenAt(room_id, user_id, seen_at, present)
 
     def touch(self, room_id: str, user_id: str) -> None:
         """Note that a user did something in a room without a socket."""
@@ -89,10 +97,17 @@ class Presence:
 
     async def run(self) -> None:
         """Write, look and tell, over and over, until cancelled."""
+        looked = trio.current_time()
         while True:
             await trio.sleep(self._flush_s)
             try:
                 await self.flush()
+                pause_s = trio.current_time() - looked - self._flush_s
+                if pause_s > PAUSE_FORGIVEN_FROM_S:
+                    log.warning("pause_forgiven", seconds=round(pause_s, 1))
+                    ms = round(pause_s * 1000)
+                    await seen.forgive(self._pool, self._node_id, ms=ms, now=now_ms())
+                looked = trio.current_time()
                 await self._look()
             except (PersistenceError, psycopg.Error) as error:
                 log.warning("presence_not_written", reason=type(error).__name__)

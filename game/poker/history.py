@@ -4,33 +4,40 @@ PHH (the Poker Hand History file format) is PokerKit's own notation, and PokerKi
 from the operations of the hand, with the cards taken out that the viewer may not see. What it
 writes, it replays: betting needs no cards, and whoever was paid at showdown has shown theirs.
 
-Two things are beyond it. It knows no rake over a whole hand, so a replay ends with the chips of
-`_rake` still on the table. And the side pot that nobody left in the hand can win (see `cash_state`)
-is burned in a replay (or ends it, where one player is left), while `finishing_stacks` and
-`_abandoned` tell who had it.
+Some things are beyond it. It knows no rake over a whole hand, so a replay ends with the chips of
+`_rake` still on the table. It has no word for a board that is run out again: the actions tell the
+first board, `_boards` all of them, and `History` replays them all. In a bomb pot (`_bomb_pot`) it
+checks everybody through to the flop. And the side pot that nobody left in the hand can win (see
+`cash_state`) is burned in a replay (or ends it, where one player is left), while `finishing_stacks`
+and `_abandoned` tell who had it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from types import MappingProxyType
 from typing import ClassVar
 
 from msgspec import Struct
 from pokerkit import (
+    BoardDealing,
     Card,
     HandHistory,
     HoleDealing,
     OmahaEightOrBetterLowHand,
     OmahaHoldemHand,
+    Operation,
     PotLimitOmahaHoldem,
     Rank,
+    State,
     Suit,
 )
 from pokerkit.games import Poker
 
 from game.poker.hand import Hand
+from game.poker.variants import from_the_flop
 
 CODES: Mapping[str, str] = MappingProxyType(
     {"nlhe": "NT", "plo": "PO", "plo8": "PO/8", "shortdeck": "NS", "flhe": "FT"}
@@ -42,6 +49,8 @@ PHH has none for pot-limit Omaha hi-lo: `PO/8` is made like its `FO/8`, and read
 
 AUTHOR = "Cardroom"
 
+_DEAL_BOARD = "d db "
+_BOARD_CARDS = 5
 _UNKNOWN = Card(Rank.UNKNOWN, Suit.UNKNOWN)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUOTES = "'''"
@@ -53,7 +62,10 @@ class _PotLimitOmahaHighLow(PotLimitOmahaHoldem):
 
 
 class History(HandHistory):
-    """A hand history; also of pot-limit Omaha hi-lo, which PokerKit's own has no code for."""
+    """A hand history; also of what PokerKit's own has no word for.
+
+    That is pot-limit Omaha hi-lo, bomb pots, and boards that were run out more than once.
+    """
 
     game_types: ClassVar[dict[str, type[Poker]]] = {
         **HandHistory.game_types,
@@ -63,6 +75,41 @@ class History(HandHistory):
         **HandHistory.required_field_names,
         "PO/8": HandHistory.required_field_names["PO"],
     }
+
+    def create_game(self) -> Poker:
+        """Make the game; a bomb pot begins on the flop."""
+        game = super().create_game()
+        if self.user_defined_fields.get("_bomb_pot"):
+            game.streets = from_the_flop(game.streets)
+        return game
+
+    def create_state(self) -> State:
+        """Make the state at the beginning, which knows how often the board is run out."""
+        state = super().create_state()
+        # Players who are asked and have no preference leave it at that.
+        state.runout_count = len(self._boards) or None
+        return state
+
+    @property
+    def state_actions(self) -> Iterator[tuple[State, str | None]]:
+        """Replay the hand, every board of it in turn."""
+        actions = list(self.actions)
+        dealt = [i for i, action in enumerate(actions) if action.startswith(_DEAL_BOARD)]
+        if self._boards and dealt:
+            streets = [len(actions[i].removeprefix(_DEAL_BOARD)) for i in dealt]
+            alike = takewhile(lambda column: len(set(column)) == 1, zip(*self._boards, strict=True))
+            shared = len(list(alike)) // 2 * 2
+            place = dealt[-1] + 1
+            actions[place:place] = [
+                deal for board in self._boards[1:] for deal in _deals(board, streets, shared)
+            ]
+        plain: property = HandHistory.__dict__["state_actions"]
+        assert plain.fget is not None
+        yield from plain.fget(replace(self, actions=actions))
+
+    @property
+    def _boards(self) -> list[str]:
+        return self.user_defined_fields.get("_boards") or []
 
 
 class Particulars(Struct, frozen=True, kw_only=True):
@@ -119,7 +166,7 @@ def compose(hand: Hand, about: Particulars, known: Collection[int]) -> HandHisto
         if isinstance(operation, HoleDealing)
         and players[operation.player_index].seat_index not in known
         else operation
-        for operation in state.operations
+        for operation in _with_one_board(state.operations)
     ]
     started_at = _EPOCH + timedelta(milliseconds=about.started_at)
     return History.from_game_state(
@@ -149,8 +196,30 @@ def compose(hand: Hand, about: Particulars, known: Collection[int]) -> HandHisto
             "_ended_at": _iso(about.ended_at),
             "_rake": hand.rake,
             "_abandoned": _abandoned(hand),
+            "_bomb_pot": setup.bomb_pot or None,
+            "_boards": ["".join(board) for board in hand.boards] if len(hand.boards) > 1 else None,
         },
     )
+
+
+def _with_one_board(operations: Iterable[Operation]) -> Iterator[Operation]:
+    """Leave out the boards after the first."""
+    dealt = 0
+    for operation in operations:
+        if isinstance(operation, BoardDealing):
+            dealt += len(operation.cards)
+            if dealt > _BOARD_CARDS:
+                continue
+        yield operation
+
+
+def _deals(board: str, streets: Iterable[int], shared: int) -> Iterator[str]:
+    """Write the streets of a board (by length, in characters) that it does not share."""
+    place = 0
+    for length in streets:
+        if place >= shared:
+            yield _DEAL_BOARD + board[place : place + length]
+        place += length
 
 
 def _abandoned(hand: Hand) -> list[int] | None:

@@ -100,7 +100,7 @@ class VariantRules:
             *(size * big_blind for size in self.bet_sizes),
         )
         if bomb_pot:
-            game.streets = _from_the_flop(game.streets)
+            game.streets = from_the_flop(game.streets)
         return CashState(game, self.hand_types, stacks, rake_basis_points, rake_cap)
 
     def rank(self, hole: Sequence[Card], board: Sequence[Card]) -> str:
@@ -123,7 +123,7 @@ def _antes(ante: int, kind: AnteKind, players: int) -> dict[int, int]:
             return {0 if players == 2 else players - 1: ante}
 
 
-def _from_the_flop(streets: tuple[Street, ...]) -> tuple[Street, ...]:
+def from_the_flop(streets: tuple[Street, ...]) -> tuple[Street, ...]:
     """Make streets of which the first deals hole cards and flop together."""
     holes, flop, *rest = streets
     return replace(flop, hole_dealing_statuses=holes.hole_dealing_statuses), *rest

@@ -25,6 +25,10 @@ SELECT jsonb_build_object(
                     'user_id', m.user_id, 'display_name', m.display_name,
                     'requested_at', to_ms(m.requested_at)) ORDER BY m.requested_at), '[]')
                 FROM room_players m WHERE m.room_id = r.id AND m.status = 'pending'),
+    'bans', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                 'user_id', b.user_id, 'reason', b.reason, 'banned_by', b.banned_by,
+                 'banned_at', to_ms(b.banned_at)) ORDER BY b.banned_at, b.user_id), '[]')
+             FROM room_bans b WHERE b.room_id = r.id),
     'recent_actions', (SELECT coalesce(jsonb_agg(jsonb_build_object(
                            'hand_id', a.hand_id, 'seq', a.seq, 'seat_index', a.seat_index,
                            'user_id', a.user_id, 'action', a.action, 'amount', a.amount,
@@ -33,11 +37,13 @@ SELECT jsonb_build_object(
                              ORDER BY seq DESC LIMIT %(recent)s) a),
     'waitlist', (SELECT coalesce(jsonb_agg(jsonb_build_object(
                      'id', q.id, 'player_id', q.player_id, 'player_name', q.player_name,
-                     'position', q.position, 'status', q.status, 'seat_number', q.seat_number,
+                     'position', q.place, 'status', q.status, 'seat_number', q.seat_number,
                      'seat_index', q.seat_index, 'expires_at', to_ms(q.expires_at),
-                     'created_at', to_ms(q.created_at)) ORDER BY q.position), '[]')
-                 FROM waitlist q
-                 WHERE q.table_id = r.id AND q.status IN ('waiting', 'called'))
+                     'created_at', to_ms(q.created_at)) ORDER BY q.place), '[]')
+                 -- Derived: while two write at once, the places as stored may have a hole.
+                 FROM (SELECT w.*, row_number() OVER (ORDER BY position, created_at, id) AS place
+                       FROM waitlist w
+                       WHERE w.table_id = r.id AND w.status IN ('waiting', 'called')) q)
 )::text
 FROM rooms r JOIN game_states g ON g.room_id = r.id
 WHERE r.id = %(room_id)s

@@ -64,14 +64,18 @@ class RejoinBook:
     async def current(
         self, room_id: str, user_id: str, role: RoomRole, seat_index: int | None
     ) -> str:
-        """Return the token that a user has, or give them a new one.
+        """Return the token that a user has, as long as it is good, or give them a new one.
 
         Raises:
             Unavailable: the database is away.
         """
-        return self.known(room_id, user_id) or await self._rotate(
-            room_id, user_id, role, seat_index
-        )
+        known = self.known(room_id, user_id)
+        # Another process may have replaced it, and who stayed away has outlived it.
+        if known is not None and await tokens.is_good(
+            self._pool, room_id, token_hash(known), now_ms()
+        ):
+            return known
+        return await self._rotate(room_id, user_id, role, seat_index)
 
     async def use(self, room_id: str | None, token: str) -> Rejoined:
         """Let somebody in by their token; they get a new one for it.

@@ -61,6 +61,8 @@ class Gateway:
         self._access_tokens = access_tokens
         self._nursery = nursery
         self._count = count
+        self.leaving_since: int | None = None
+        """While a socket leaves that was silent: when it last spoke (UTC, ms)."""
         self._sessions: dict[Session, None] = {}
         self._per_user: Counter[str] = Counter()
 
@@ -136,9 +138,11 @@ class Gateway:
         self._sessions[session] = None
         return True
 
-    def left(self, session: Session) -> None:
-        """Forget a socket."""
+    def left(self, session: Session, silent_since: int | None = None) -> None:
+        """Forget a socket, which was silent since then (UTC, ms) if that is why it leaves."""
+        self.leaving_since = silent_since
         self.hub.drop(session)
+        self.leaving_since = None
         if session in self._sessions:
             del self._sessions[session]
             self._per_user[session.user_id] -= 1

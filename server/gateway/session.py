@@ -99,8 +99,8 @@ class Session:
             self._take(command)
 
     def on_closed(self, code: int, reason: str) -> None:
-        """Leave everything."""
-        self._gateway.left(self)
+        """Leave everything; who fell silent was there until they last spoke."""
+        self._gateway.left(self, self._spoke_at() if code == CloseCode.IDLE else None)
 
     # The hub's subscriber
 
@@ -113,6 +113,9 @@ class Session:
         if not self._heard:
             return None
         self._heard = False
+        return self._spoke_at()
+
+    def _spoke_at(self) -> int:
         ago_ms = int((trio.current_time() - self._connection.last_message_at) * 1000)
         return now_ms() - max(0, ago_ms)
 

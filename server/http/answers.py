@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from persistence.accounts import AuditLine, LedgerLine
-from protocol.views import RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
+from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
 from server.answers import QuarantinedRoom
 from server.archive import HandLine
 from server.http.bodies import camel
@@ -23,6 +23,12 @@ class RoomAnswer(Struct, frozen=True, kw_only=True):
     """One room's lobby entry."""
 
     room: RoomView
+
+
+class BansAnswer(Struct, frozen=True, kw_only=True):
+    """Who may not come in."""
+
+    bans: list[BanView]
 
 
 class SpectatorsAnswer(Struct, frozen=True, kw_only=True):

@@ -87,7 +87,7 @@ class SeatBody(NamedBody, frozen=True, kw_only=True):
 
 
 class KickBody(UserBody, frozen=True, kw_only=True):
-    """Whom to remove, and why."""
+    """Whom to remove (and with a ban, to keep out), and why."""
 
     reason: Reason | None = None
 

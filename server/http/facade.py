@@ -8,8 +8,8 @@ from protocol.commands import AnyRoomCommand, CreateRoom, ListRooms
 from protocol.principal import Principal
 from protocol.replies import Ok
 from protocol.values import RoomRole
-from protocol.views import RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
-from server.answers import Me, Membership, QuarantinedRoom
+from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
+from server.answers import Me, Membership, Overview, QuarantinedRoom
 from server.archive import File, HandLine
 
 
@@ -49,6 +49,9 @@ class Club(Protocol):
     async def spectators(self, principal: Principal, room_id: str) -> Sequence[SpectatorView]:
         """List who watches a room."""
 
+    async def bans(self, principal: Principal, room_id: str) -> Sequence[BanView]:
+        """List who is banned from a room, for its host and staff."""
+
     async def room_of_game(self, game_id: str) -> str:
         """Find the room of a game."""
 
@@ -83,6 +86,9 @@ class Club(Protocol):
 
     async def audit_log(self, principal: Principal, filters: AuditFilters) -> Sequence[AuditLine]:
         """List lines of the audit log, newest first."""
+
+    async def overview(self, principal: Principal) -> Overview:
+        """Show the whole floor, for staff."""
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
         """List the rooms that crashed too often, for staff."""

@@ -17,7 +17,7 @@ from protocol.replies import (
 from protocol.views import RoomSnapshot
 from server.answers import Membership
 from server.http import bodies
-from server.http.answers import RoomAnswer, SpectatorsAnswer
+from server.http.answers import BansAnswer, RoomAnswer, SpectatorsAnswer
 from server.http.bodies import MeBody, NamedBody, NoBody, UserBody
 from server.http.calls import Call, Routes
 
@@ -139,6 +139,26 @@ async def kick(call: Call, body: bodies.KickBody) -> Ok:
     return await call.run(
         commands.Kick(room_id=call.room_id, user_id=str(body.user_id), reason=body.reason)
     )
+
+
+@ROUTES("GET", f"{_ROOM}/bans", takes=NoBody, answers=BansAnswer)
+async def list_bans(call: Call, _: NoBody) -> Struct:
+    """List who is banned from the room (host)."""
+    return BansAnswer(bans=list(await call.club.bans(call.principal, call.room_id)))
+
+
+@ROUTES("POST", f"{_ROOM}/bans", takes=bodies.KickBody, answers=SeatLeft, about_asker=False)
+async def ban(call: Call, body: bodies.KickBody) -> Ok:
+    """Keep a user out of the room; who is in it is kicked (host)."""
+    return await call.run(
+        commands.Ban(room_id=call.room_id, user_id=str(body.user_id), reason=body.reason)
+    )
+
+
+@ROUTES("DELETE", f"{_ROOM}/bans/{{user_id}}", takes=NoBody, answers=Changed, about_asker=False)
+async def unban(call: Call, _: NoBody) -> Ok:
+    """Lift a ban (host)."""
+    return await call.run(commands.Unban(room_id=call.room_id, user_id=call.path["user_id"]))
 
 
 @ROUTES("POST", f"{_ROOM}/start", takes=MeBody, answers=Changed)

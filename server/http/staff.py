@@ -1,13 +1,27 @@
-"""What only staff do: wallets, the audit log, rooms out of order."""
+"""What only staff do: see the floor, wallets, the audit log, rooms out of order."""
 
 from msgspec import Struct
 
 from persistence.accounts import AuditFilters
+from server.answers import Overview
 from server.http.answers import AuditAnswer, LiftedAnswer, QuarantineAnswer, WalletAnswer
 from server.http.bodies import AuditQuery, CreditBody, NoBody, UserRef
 from server.http.calls import Call, Routes
 
 ROUTES = Routes("staff")
+
+
+@ROUTES(
+    "GET",
+    "/api/staff/overview",
+    takes=NoBody,
+    answers=Overview,
+    access="staff",
+    about_asker=False,
+)
+async def overview(call: Call, _: NoBody) -> Struct:
+    """Show every open room: its status, who plays, how many wait; and rooms out of order."""
+    return await call.club.overview(call.principal)
 
 
 @ROUTES(

@@ -22,6 +22,7 @@ from bench.outside import JSON, MSGPACK, Message, Outside, connected
 from bench.server_process import ServerProcess
 from protocol.commands import AnyCommand
 from protocol.errors import ErrorCode
+from server.http.bodies import camel
 from tests.support.patience import PATIENCE_S
 from tests.support.served import FAST, database_digest, rows, serving, web
 
@@ -49,6 +50,8 @@ REQUIRED: dict[str, Message] = {
     "run_it": {"times": 2},
     "top_up": {"amount": 1},
     "kick": {"user_id": "watcher"},
+    "ban": {"user_id": "watcher"},
+    "unban": {"user_id": "watcher"},
     "settings": {"settings": {"ante": 1}},
     "adjust_chips": {"user_id": "p0", "delta": 1, "reason": "test"},
     "transfer_host": {"user_id": "watcher"},
@@ -212,6 +215,11 @@ ROLE_CODES: list[tuple[str, Message, str, frozenset[str] | set[str]]] = [
     ("kick", {}, "forbidden", EVERYBODY - OPERATORS),
     ("kick", {"user_id": "host"}, "bad_request", OPERATORS),
     ("kick", {"user_id": "guest"}, "not_found", OPERATORS),
+    ("ban", {}, "forbidden", EVERYBODY - OPERATORS),
+    ("ban", {"user_id": "host"}, "bad_request", OPERATORS),
+    ("ban", {"user_id": "floor"}, "bad_request", {"floor"}),
+    ("unban", {}, "forbidden", EVERYBODY - OPERATORS),
+    ("unban", {}, "not_found", OPERATORS),
     ("settings", {}, "forbidden", EVERYBODY - OPERATORS),
     ("settings", {"settings": {}}, "bad_request", OPERATORS),
     ("settings", {"settings": {"small_blind": 11}}, "bad_request", OPERATORS),
@@ -404,7 +412,7 @@ def _fits(value: Any, kind: Any) -> bool:
         ('{"type": "hydrate", "id": 1' + "0" * 30 + "}", "room_id", 10**30),
     ],
 )
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_frames_that_are_no_command(
     scene: Scene, frame: str, field: str | None, re: int | None
 ) -> None:
@@ -415,7 +423,7 @@ async def test_frames_that_are_no_command(
         assert (await socket.ask("heartbeat"))["at"] > 0
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_the_largest_id_comes_back(scene: Scene) -> None:
     for coding in (JSON, MSGPACK):
         async with connected(
@@ -425,7 +433,7 @@ async def test_the_largest_id_comes_back(scene: Scene) -> None:
             assert (await refusal(socket, message))["re"] == 2**63 - 1
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_names_may_be_in_any_script(scene: Scene) -> None:
     async with connected(scene.server.ws_url, token=scene.token("host")) as host:
         for name in ("\U0001f0a1\U0001f0b1", "Ægir Þórsson", "مرحبا", "‮right to left"):
@@ -437,7 +445,7 @@ async def test_names_may_be_in_any_script(scene: Scene) -> None:
 # At most once
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_a_command_id_stands_for_one_command_of_one_user(scene: Scene) -> None:
     url, key = scene.server.ws_url, str(uuid.uuid4())
     async with (
@@ -521,6 +529,9 @@ HTTP_CASES: list[tuple[str, str, str, Any, int, str, str | None]] = [
     ("p0", "POST", "/api/rooms/R/run-it", {"times": 4}, 400, "bad_request", "times"),
     ("watcher", "POST", "/api/rooms/R/run-it", {"times": 2}, 403, "forbidden", None),
     ("p0", "POST", "/api/rooms/R/kick", {"userId": "p1"}, 403, "forbidden", None),
+    ("p0", "POST", "/api/rooms/R/bans", {"userId": "p1"}, 403, "forbidden", None),
+    ("p0", "GET", "/api/rooms/R/bans", None, 403, "forbidden", None),
+    ("host", "DELETE", "/api/rooms/R/bans/nobody", None, 404, "not_found", None),
     ("p0", "POST", "/api/rooms/R/start", "not a map", 400, "bad_request", None),
     ("p0", "PATCH", "/api/rooms/R/settings", {"ante": 1}, 403, "forbidden", None),
     ("host", "PATCH", "/api/rooms/R/settings", {}, 400, "bad_request", "settings"),
@@ -552,6 +563,64 @@ HTTP_CASES: list[tuple[str, str, str, Any, int, str, str | None]] = [
     ("p0", "POST", "/api/me", {}, 405, "bad_request", None),
     ("", "GET", "/api/me", None, 401, "unauthenticated", None),
 ]
+
+
+OVER_HTTP: dict[str, tuple[str, str]] = {
+    "join": ("POST", "/join"),
+    "approve": ("POST", "/approve"),
+    "reject": ("POST", "/reject"),
+    "seat": ("POST", "/seat"),
+    "leave_seat": ("DELETE", "/seat"),
+    "spectate": ("POST", "/spectate"),
+    "leave_room": ("DELETE", "/spectate"),
+    "action": ("POST", "/api/games/G/actions"),
+    "run_it": ("POST", "/run-it"),
+    "sit_out": ("POST", "/sit-out"),
+    "sit_in": ("POST", "/sit-in"),
+    "top_up": ("POST", "/topup"),
+    "start": ("POST", "/start"),
+    "pause": ("POST", "/pause"),
+    "resume": ("POST", "/resume"),
+    "kick": ("POST", "/kick"),
+    "ban": ("POST", "/bans"),
+    "unban": ("DELETE", "/bans/"),
+    "settings": ("PATCH", "/settings"),
+    "adjust_chips": ("POST", "/chips"),
+    "transfer_host": ("POST", "/transfer-host"),
+    "close_room": ("DELETE", ""),
+    "hydrate": ("GET", "/hydrate"),
+    "create_room": ("POST", "/api/rooms"),
+}
+"""Where each command is on HTTP, from its room's path on unless it begins with ``/api``."""
+ONLY_ON_SOCKETS = {"subscribe", "rig_deck"}
+BY_ENTRY = {kind for kind in COMMANDS if kind.startswith("waitlist_")}
+"""Over HTTP these find their table by the entry, and nobody's entry has none."""
+
+
+@pytest.mark.fail_after(120)
+async def test_each_role_is_told_the_same_over_http(scene: Scene) -> None:
+    assert {kind for kind, *_ in ROLE_CODES} == OVER_HTTP.keys() | ONLY_ON_SOCKETS | BY_ENTRY
+    before = scene.digest()
+    for who in PEOPLE:
+        async with web(scene.server, who, "staff" if who == "floor" else "player") as http:
+            for kind, extra, code, whom in ROLE_CODES:
+                if who not in whom or kind not in OVER_HTTP:
+                    continue
+                method, path = OVER_HTTP[kind]
+                fields = REQUIRED.get(kind, {}) | extra
+                if path.endswith("/"):
+                    path += fields.pop("user_id")
+                if not path.startswith("/api"):
+                    path = f"/api/rooms/{scene.room_id}{path}"
+                path = path.replace("/G/", f"/{scene.game_id}/")
+                body = {camel(name): value for name, value in fields.items()}
+                if method == "GET":
+                    answer = await http.get(path, params=body)
+                else:
+                    answer = await http.request(method, path, json=body)
+                scene.count["inputs"] += 1
+                assert answer.json().get("code") == code, (who, method, path, body, answer.json())
+    assert scene.digest() == before
 
 
 @pytest.mark.fail_after(120)
@@ -649,7 +718,7 @@ async def _send_all(scene: Scene, who: str, coding: str, messages: list[Message]
         assert scene.digest() == before
 
 
-@pytest.mark.fail_after(60)
+@pytest.mark.fail_after(120)
 async def test_nothing_of_this_moved_the_room(scene: Scene) -> None:
     """The hand still waits for the one whose turn it was, who can go on."""
     (told,) = rows(

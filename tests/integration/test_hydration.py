@@ -47,6 +47,8 @@ asks = st.one_of(
     st.tuples(users, st.builds(commands.SitIn)),
     st.tuples(users, st.builds(commands.TopUp, amount=amounts)),
     st.tuples(st.just(HOST), st.builds(commands.Kick, user_id=users, reason=st.just("rude"))),
+    st.tuples(st.just(HOST), st.builds(commands.Ban, user_id=users, reason=st.just("rude"))),
+    st.tuples(st.just(HOST), st.builds(commands.Unban, user_id=users)),
     st.tuples(st.just(HOST), st.builds(commands.Start)),
     st.tuples(st.just(HOST), st.builds(commands.Pause)),
     st.tuples(st.just(HOST), st.builds(commands.Resume)),

@@ -12,7 +12,7 @@ from persistence.snapshot import read_room, snapshot_for
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from protocol.values import ClubRole, RoomRole, SettingsPatch
-from protocol.views import RoomSnapshot
+from protocol.views import BanView, RoomSnapshot
 from tests.support.live_rooms import Club, Socket, ask, attach, live_state, open_club, running
 from tests.support.rooms import HOST, STAFF, START, hidden_cards, principal
 
@@ -204,6 +204,41 @@ async def test_a_connection_that_ended_between_hand_and_cards_misses_the_cards(c
         assert missed is not None
         cards = [event for event in missed[1] if event["type"] == "cards_dealt"]
         assert [event["seq"] for event in cards] == ([started] if dealt else [])
+
+
+async def test_operators_who_missed_a_ban_learn_its_reason_once(club: Club) -> None:
+    socket = Socket(HOST)
+    async with running(club.actor()) as actor:
+        after = live_state(actor).seq
+        (await attach(actor, HOST, socket)).release(after)
+        await ask(actor, STAFF, commands.Ban(user_id="zoe", reason="first"))
+        first = live_state(actor).seq
+        await ask(actor, HOST, commands.Unban(user_id="zoe"))
+        await ask(actor, STAFF, commands.Ban(user_id="zoe", reason="again"))
+        await ask(actor, STAFF, commands.Ban(user_id="sue"))
+    told = {}
+    for operator in (True, False):
+        missed = await events.missed_events(club.pool, ROOM, after, "app", operator=operator)
+        assert missed is not None
+        told[operator] = missed[1]
+    # That of the ban that was lifted is gone with it.
+    assert told[True] == [e for e in socket.got if "private" not in e or e["seq"] > first]
+    assert told[False] == [e for e in socket.got if "private" not in e]
+    assert "again" in str(told[True])
+    assert "again" not in str(told[False])
+
+
+async def test_only_host_and_staff_are_shown_who_is_banned_and_why(club: Club) -> None:
+    async with running(club.actor()) as actor:
+        await ask(actor, STAFF, commands.Ban(user_id="sue", reason="rude"))
+    for user_id in (HOST, STAFF):
+        bans = (await seen_by(club, user_id)).bans
+        assert bans == [BanView("sue", "rude", STAFF, START)]
+    for user_id in ("ann", "app"):
+        snapshot = await seen_by(club, user_id)
+        assert snapshot.bans is UNSET
+        assert b"rude" not in msgspec.json.encode(snapshot)
+    assert (await seen_by(club, HOST, wanted="player")).bans is UNSET
 
 
 async def test_missed_events_have_no_silent_hole(club: Club) -> None:

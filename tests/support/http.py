@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from msgspec import UNSET
 
 from persistence.accounts import AuditFilters, AuditLine, LedgerLine, RoomOfUser
+from persistence.overview import PlayerAtTable, TableOverview
 from protocol import commands, replies
 from protocol.commands import AnyRoomCommand, CreateRoom, ListRooms
 from protocol.errors import ErrorCode, Refused
@@ -15,6 +16,7 @@ from protocol.principal import Principal
 from protocol.schema import reply_of
 from protocol.values import ClubRole, RoomRole, RoomSettings, Winner
 from protocol.views import (
+    BanView,
     LobbyRoom,
     MeView,
     RoomSnapshot,
@@ -22,7 +24,7 @@ from protocol.views import (
     SpectatorView,
     WaitlistEntry,
 )
-from server.answers import Me, Membership, QuarantinedRoom
+from server.answers import Me, Membership, Overview, QuarantinedRoom
 from server.archive import File, HandLine, PlayerOfHand
 from server.auth.tokens import AccessTokens, mint
 from server.http.app import HttpApp, create_app
@@ -156,6 +158,10 @@ class FakeClub:
         self._ask("spectators", room_id)
         return [SpectatorView("bob", "Bob")]
 
+    async def bans(self, principal: Principal, room_id: str) -> Sequence[BanView]:
+        self._ask("bans", room_id)
+        return [BanView("bob", "rude", "amy", 5)]
+
     async def room_of_game(self, game_id: str) -> str:
         self._ask("room_of_game", game_id)
         if game_id != "g1":
@@ -239,6 +245,32 @@ class FakeClub:
             details={"some_reason": "rude"},
         )
         return [line]
+
+    async def overview(self, principal: Principal) -> Overview:
+        self._ask("overview")
+        player = PlayerAtTable(
+            user_id="bob",
+            display_name="Bob",
+            seat_index=3,
+            chips=500,
+            status="active",
+            connected=True,
+        )
+        table = TableOverview(
+            players=[player],
+            in_hand=True,
+            spectators=0,
+            pending_requests=1,
+            waitlist_length=2,
+            **{
+                name: getattr(ROOM, name)
+                for name in TableOverview.__struct_fields__
+                if hasattr(ROOM, name)
+            },
+        )
+        return Overview(
+            open_rooms=1, rooms=[table], quarantined=list(await self.quarantined_rooms(principal))
+        )
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
         self._ask("quarantined_rooms")

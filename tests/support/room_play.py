@@ -115,6 +115,7 @@ class PlayedRoom:
                 for m in state.members.values()
                 if m.status == "pending"
             ],
+            "bans": list(state.bans.values()),
             "recent_actions": self._recent[-20:],
             "waitlist": shown_places(state),
         }

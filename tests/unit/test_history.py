@@ -37,6 +37,8 @@ def played(setup: HandSetup, rng: random.Random, *, free_folds: bool = True) -> 
     hand = Hand.start(setup)
     while (seat := hand.actor_seat) is not None:
         hand.act(seat, *choose(hand, rng, free_folds=free_folds))
+    if hand.run_it_seats:
+        hand.run_out(rng.randint(1, hand.most_runouts))
     return hand
 
 
@@ -79,7 +81,7 @@ def of_any_variant(draw: st.DrawFn, raked: bool = True) -> HandSetup:
 
 
 @given(of_any_variant(raked=False), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_any_reader_gets_replays_to_the_stacks_of_the_ledger(
     setup: HandSetup, seed: int
 ) -> None:
@@ -93,7 +95,7 @@ def test_what_any_reader_gets_replays_to_the_stacks_of_the_ledger(
 
 
 @given(of_any_variant(), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_replay_of_a_raked_hand_has_exactly_the_rake_too_much(
     setup: HandSetup, seed: int
 ) -> None:
@@ -111,7 +113,7 @@ def test_a_replay_of_a_raked_hand_has_exactly_the_rake_too_much(
 
 
 @given(of_any_variant(), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_card_is_told_that_the_reader_may_not_know(setup: HandSetup, seed: int) -> None:
     hand = played(setup, random.Random(seed))
     for reader in [None, *(seat.user_id for seat in setup.seats)]:
@@ -124,6 +126,24 @@ def test_no_card_is_told_that_the_reader_may_not_know(setup: HandSetup, seed: in
         assert cards_in(text_for(hand, reader)) == known | set(hand.board)
     everything = {card for s in setup.seats for card in hand.hole_cards(s.seat_index)}
     assert cards_in(text_for(hand, everything=True)) == everything | set(hand.board)
+
+
+def test_every_board_is_told_and_replayed_and_the_first_by_any_reader() -> None:
+    deck = rigged_deck(["AhAd", "KhKd"], "2c7d9sTc3h")
+    setup = make_setup([1_000, 1_000], deck=deck, run_it_times=2)
+    hand = Hand.start(setup)
+    for _ in range(2):
+        assert hand.actor_seat is not None
+        hand.act(hand.actor_seat, "ALL_IN", None)
+    hand.run_out(2)
+    text = text_for(hand)
+    boards = History.loads(text).user_defined_fields["_boards"]
+    assert boards == ["".join(board) for board in hand.boards]
+    assert len(set(boards)) == 2
+    assert replayed(text) == [hand.chips()[seat.seat_index] for seat in hand.players]
+    *_, first_board_only = HandHistory.loads(text)
+    assert not first_board_only.status
+    assert [repr(card) for (card,) in first_board_only.board_cards] == hand.board
 
 
 SHOWDOWN = (("CALL", None), ("CALL", None), ("CHECK", None), *[("CHECK", None)] * 9)

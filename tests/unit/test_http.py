@@ -138,6 +138,14 @@ COMMANDS: list[tuple[str, str, object, commands.Command, dict[str, Any]]] = [
         commands.Kick(room_id="r1", user_id="bob", reason="rude"),
         LEFT,
     ),
+    (
+        "POST",
+        f"{R}/bans",
+        {"userId": 29, "reason": "rude"},
+        commands.Ban(room_id="r1", user_id="29", reason="rude"),
+        LEFT,
+    ),
+    ("DELETE", f"{R}/bans/29", None, commands.Unban(room_id="r1", user_id="29"), CHANGED),
     ("POST", f"{R}/start", None, commands.Start(room_id="r1"), CHANGED),
     ("POST", f"{R}/pause", {}, commands.Pause(room_id="r1"), CHANGED),
     ("POST", f"{R}/resume", None, commands.Resume(room_id="r1"), CHANGED),
@@ -307,6 +315,20 @@ async def test_staff_credit_and_read_the_audit_log(caller: Caller) -> None:
         ("credit_wallet", "bob", -30, "refund", None),
         ("audit_log", AuditFilters(user_id="amy", limit=5)),
     ]
+
+
+async def test_host_lists_who_is_banned(caller: Caller) -> None:
+    (ban,) = (await caller.ok("GET", f"{R}/bans"))["bans"]
+    assert ban == {"userId": "bob", "reason": "rude", "bannedBy": "amy", "bannedAt": 5}
+    assert caller.club.asked == [("bans", "r1")]
+
+
+async def test_staff_see_the_floor(caller: Caller) -> None:
+    floor = await caller.ok("GET", "/api/staff/overview", headers=bearer("sam", "staff"))
+    (table,) = floor["rooms"]
+    assert (table["status"], table["waitlistLength"], table["pendingRequests"]) == ("waiting", 2, 1)
+    assert table["players"][0]["displayName"] == "Bob"
+    assert (floor["openRooms"], floor["quarantined"][0]["crashId"]) == (1, "c1")
 
 
 async def test_staff_see_and_lift_quarantined_rooms(caller: Caller) -> None:

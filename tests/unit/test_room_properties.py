@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from game.decide import next_deadline
 from game.poker.variants import VARIANTS
 from game.presence import Gone, Seen, TakenOver, Unseen
+from game.roles import role_of
 from protocol import commands
 from protocol.errors import Refused
 from protocol.values import BombPot, SettingsPatch
@@ -90,7 +91,16 @@ class Room(RuleBasedStateMachine):
     @rule(
         user_id=users,
         other=users,
-        kind=st.sampled_from([commands.Reject, commands.Kick, commands.TransferHost]),
+        kind=st.sampled_from(
+            [
+                commands.Reject,
+                commands.Kick,
+                commands.Ban,
+                commands.Unban,
+                commands.Unban,
+                commands.TransferHost,
+            ]
+        ),
     )
     def about_another(self, user_id: str, other: str, kind: Any) -> None:
         self.send(user_id, kind(user_id=other))
@@ -200,6 +210,9 @@ class Room(RuleBasedStateMachine):
         assert all(seat.chips >= 0 for seat in state.seats.values())
         if state.hand is None:
             assert all(seat.leaving is None for seat in state.seats.values())
+        for user_id in set(state.bans) - {STAFF}:
+            seat = state.seat_of(user_id)
+            assert role_of(state, user_id) == "guest" or (seat and seat.leaving == "kick")
 
 
 Room.TestCase.settings = settings(max_examples=40, stateful_step_count=60)
