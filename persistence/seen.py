@@ -58,16 +58,22 @@ WITH locked AS MATERIALIZED (
     SELECT g.room_id FROM game_states g JOIN rooms r ON r.id = g.room_id
     WHERE r.owner_node = %(node_id)s AND r.status <> 'closed'
     ORDER BY g.room_id FOR NO KEY UPDATE OF g
+), my_seats AS MATERIALIZED (
+    SELECT s.room_id, s.user_id FROM locked JOIN room_seats s USING (room_id)
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+), my_spectators AS MATERIALIZED (
+    SELECT s.room_id, s.user_id FROM locked JOIN room_spectators s USING (room_id)
+    FOR NO KEY UPDATE OF s SKIP LOCKED
 ), seats AS (
     UPDATE room_seats s
     SET last_seen_at = least(s.last_seen_at + %(ms)s * interval '1 millisecond',
                              greatest(s.last_seen_at, from_ms(%(now)s)))
-    FROM locked WHERE s.room_id = locked.room_id
+    FROM my_seats m WHERE s.room_id = m.room_id AND s.user_id = m.user_id
 )
 UPDATE room_spectators s
 SET last_seen_at = least(s.last_seen_at + %(ms)s * interval '1 millisecond',
                          greatest(s.last_seen_at, from_ms(%(now)s)))
-FROM locked WHERE s.room_id = locked.room_id
+FROM my_spectators m WHERE s.room_id = m.room_id AND s.user_id = m.user_id
 """
 _OVERDUE = """
 SELECT s.room_id, s.user_id, to_ms(s.last_seen_at),

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from game.changes import SeatPlay
-from persistence import nodes
+from persistence import nodes, seen
 from persistence.connection import TrioConnection
 from persistence.errors import Unavailable
 from persistence.pool import Connection, Pool
@@ -140,3 +140,19 @@ async def test_an_entry_not_yet_committed_holds_no_claim_up(club: Club, sql: Con
     await sql.execute("INSERT INTO waitlist (table_id, player_id) VALUES ('room-1', 'zoe')")
     assert set(await nodes.claim(club.pool, NODE, ["room-1"])) == {"room-1"}
     await sql.execute("ROLLBACK")
+
+
+async def test_a_pause_is_forgiven_to_all_but_whose_row_is_locked(
+    club: Club, sql: Connection
+) -> None:
+    await club.make_room("room-2")
+    async with club.pool.connection() as conn:
+        await conn.execute((AS_JOURNAL + SEATS).encode())
+    await sql.execute("BEGIN")
+    await sql.execute("UPDATE room_seats SET chips = 2 WHERE room_id = 'room-1'")
+    now = int(await club.one("SELECT to_ms(now())")) + 3_600_000
+    await seen.forgive(club.pool, NODE, ms=60_000, now=now)
+    await sql.execute("ROLLBACK")
+    ahead = "SELECT room_id FROM room_seats WHERE last_seen_at > now() + interval '30 seconds'"
+    assert await club.one(ahead) == "room-2"
+    assert await club.one(f"SELECT count(*) FROM ({ahead}) a") == 1
