@@ -107,6 +107,30 @@ def secrecy(hands: int, socket_hands: int, seed: int, variants: Sequence[str]) -
 
 
 @bench.command()
+@click.option("--writes", default=1000, show_default=True, help="How many, one after another.")
+@click.option("--tables", default=0, show_default=True, help="Tables of six that play beside it.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+def outside(writes: int, tables: int, out: Path | None) -> None:
+    """Measure how soon clients know of what was written past the server, by SQL."""
+    from bench.outside_writes import report
+
+    sys.exit(trio.run(report, writes, tables, out))
+
+
+@bench.command()
+@click.option("--operations", default=10_000, show_default=True, help="Over all sources.")
+@click.option("--tables", default=4, show_default=True, help="How many queues.")
+@click.option("--players", default=40, show_default=True, help="Who are in them.")
+@click.option("--seed", default=1, show_default=True, help="Of what is done.")
+@click.option("--kills", default=1, show_default=True, help="Kills (-9) of the server meanwhile.")
+def queue(operations: int, tables: int, players: int, seed: int, kills: int) -> None:
+    """Write to queues by socket, HTTP and SQL at once; all must know the same at the end."""
+    from bench.queue_run import report
+
+    sys.exit(trio.run(report, operations, tables, players, seed, kills))
+
+
+@bench.command()
 @click.option("--count", default=1_000_000, show_default=True, help="Showdowns of each variant.")
 @click.option("--seed", default=0, show_default=True, help="Of the cards.")
 @click.option("--processes", type=int, default=os.cpu_count, show_default="one a core")

@@ -96,7 +96,7 @@ async def measure(
                 for table in range(share)
             ]
             load = Load(server.ws_url, share, tokens, WARM_UP_S, seconds, seed=number)
-            nursery.start_soon(_generate, load, ready[number], played)
+            nursery.start_soon(generate, load, ready[number], played)
         nursery.start_soon(watch)
     before, after = usage
     latencies = sorted(us for one in played for us in one.latencies_us)
@@ -133,7 +133,7 @@ async def measure(
     )
 
 
-async def _generate(load: Load, ready: trio.Event, played: list[Played]) -> None:
+async def generate(load: Load, ready: trio.Event, played: list[Played]) -> None:
     """Run one generator process to its end."""
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", "bench.table_load"], stdin=PIPE, stdout=PIPE, cwd=_ROOT

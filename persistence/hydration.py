@@ -62,7 +62,7 @@ SELECT table_id AS room_id, id AS entry_id, player_id, player_name, has_client, 
        to_ms(called_at) AS called_at, to_ms(expires_at) AS expires_at,
        to_ms(created_at) AS created_at, to_ms(updated_at) AS updated_at
 FROM waitlist WHERE table_id = ANY(%s) AND status IN ('waiting', 'called')
-ORDER BY table_id, position
+ORDER BY table_id, position, created_at, id
 """
 _OUTSIDE = """
 SELECT room_id, id, relation, before, after, written_by, to_ms(written_at) AS written_at
@@ -94,6 +94,17 @@ SELECT hand_id, seat_index, action, amount, raise_to, auto
 FROM actions WHERE hand_id = ANY(%s) ORDER BY hand_id, ordinal
 """
 
+_BY_ROOM = (
+    _ROOMS,
+    _MEMBERS,
+    _SEATS,
+    _SPECTATORS,
+    _BANS,
+    _WAITLIST,
+    _OUTSIDE,
+    _GAMES,
+    _HANDS,
+)
 QUERIES = 11
 """How many queries a hydration makes, for any number of rooms."""
 
@@ -127,29 +138,23 @@ async def load_rooms(
         read_only=True,
         timeout_s=None if len(room_ids) == 1 else inf,
     ) as conn:
-        rooms = await rows(conn, _ROOMS, room_ids)
-        members = _by_room(await rows(conn, _MEMBERS, room_ids))
-        seats = _by_room(await rows(conn, _SEATS, room_ids))
-        spectators = _by_room(await rows(conn, _SPECTATORS, room_ids))
-        bans = _by_room(await rows(conn, _BANS, room_ids))
-        waitlists = _by_room(await rows(conn, _WAITLIST, room_ids))
-        outside = _by_room(await rows(conn, _OUTSIDE, room_ids))
-        games = _by_room(await rows(conn, _GAMES, room_ids))
-        hands = {row.pop("room_id"): row for row in await rows(conn, _HANDS, room_ids)}
-        hand_ids = [row["hand_id"] for row in hands.values()]
-        players = by_hand(await rows(conn, PLAYERS, hand_ids))
-        actions = by_hand(await rows(conn, ACTIONS, hand_ids))
+        rooms, *by_room, running = await _rows_together(conn, _BY_ROOM, room_ids)
+        members, seats, spectators, bans, waitlists, outside, games = map(_by_room, by_room)
+        hands = {row.pop("room_id"): row for row in running}
+        hand_ids = [row["hand_id"] for row in running]
+        players, actions = map(by_hand, await _rows_together(conn, (PLAYERS, ACTIONS), hand_ids))
     loaded: dict[str, RoomState] = {}
     for row in rooms:
         room_id = row["id"]
         try:
-            state = _room(row)
+            untold = [OutsideWrite(**write) for write in outside[room_id]]
+            state = _room(_as_last_told(row, untold))
             state.members = {m["user_id"]: Member(**m) for m in members[room_id]}
             state.seats = {s["seat_index"]: Seat(**s) for s in seats[room_id]}
             state.spectators = {s["user_id"]: Spectator(**s) for s in spectators[room_id]}
             state.bans = {b["user_id"]: Ban(**b) for b in bans[room_id]}
             state.waitlist = [Waiting(**entry) for entry in waitlists[room_id]]
-            state.untold = [OutsideWrite(**write) for write in outside[room_id]]
+            state.untold = untold
             state.game = next((Game(**g) for g in games[room_id]), None)
             if (hand := hands.get(room_id)) is not None:
                 _add_hand(state, hand, players, actions)
@@ -178,6 +183,17 @@ def _add_hand(
         state.vote = RunItVote(vote_ends_at, {int(seat): times for seat, times in votes.items()})
 
 
+async def _rows_together(
+    conn: Connection, queries: Sequence[str], keys: Sequence[str]
+) -> list[list[Record]]:
+    """Run queries that take the same keys, on one way to the database and back."""
+    cursors = [conn.cursor(row_factory=dict_row) for _ in queries]
+    async with conn.pipeline():
+        for cursor, query in zip(cursors, queries, strict=True):
+            await cursor.execute(query, (list(keys),))
+    return [await cursor.fetchall() for cursor in cursors]
+
+
 async def rows(conn: Connection, query: str, keys: Sequence[str]) -> list[Record]:
     """Run a query that takes one array of keys."""
     cursor = conn.cursor(row_factory=dict_row)
@@ -198,6 +214,17 @@ def by_hand(rows: list[Record]) -> defaultdict[str, list[Record]]:
     for row in rows:
         grouped[row.pop("hand_id")].append(row)
     return grouped
+
+
+def _as_last_told(row: Record, untold: list[OutsideWrite]) -> Record:
+    """Return a room's row as its server last wrote it.
+
+    What was written to it from outside may be nonsense; the actor tries it as it would a command.
+    """
+    for write in untold:
+        if write.relation == "rooms" and write.before is not None:
+            return {**row, **{name: write.before[name] for name in (*_SETTINGS, "host_id")}}
+    return row
 
 
 def _room(row: Record) -> RoomState:

@@ -4,13 +4,17 @@ A writer takes all units that wait and commits them in one statement and one tra
 batch commits, the next one gathers; waiting for company is never needed. Every unit is fenced on
 its own: a batch in which one unit is refused is told so as a whole, and the writer commits the rest
 without it.
+
+Somebody who wrote past the server and takes their time to commit may hold a row that a room needs.
+A writer waits for no such lock for long: the room's unit goes aside, to a writer of its own that
+tries again until the lock is gone or the unit's time is up, and so do that room's next units until
+one of them has committed.
 """
 
-from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
-import outcome
 import psycopg
 import structlog
 import trio
@@ -24,6 +28,7 @@ from persistence.errors import (
     Unavailable,
     translate,
 )
+from persistence.lanes import Lane, WaitingUnit
 from persistence.pool import Connection
 from persistence.units import CommitUnit, encode_batch
 
@@ -39,6 +44,14 @@ WALLET_MISSING = "wallets_missing"
 """What `ConstraintViolated` names when chips would move from or to a wallet that is not there."""
 _ROLLED_BACK_CLASS = "40"
 _ROLLED_BACK_RETRIES = 5
+_LOCKED_STATE = "55P03"
+LOCK_TIMEOUT_MS = 250
+"""How long a writer waits for a row that somebody has locked; well within `deadlock_timeout`, so
+that it is never the other one whose transaction is given up for ours."""
+LOCK_TIMEOUT_AMONG_MS = 20
+"""The same when it is known that one unit of a batch is held up, and not which."""
+HELD_PAUSE_S = 0.02
+HELD_RETRY_AFTER_S = 1.0
 
 # The journal's statements always reach few rows by key, whatever the planner believes when it first
 # sees them; a plan made while tables were empty must not stay a sequential scan for ever.
@@ -56,25 +69,6 @@ class JournalLike(Protocol):
         """Commit a unit; see `Journal.commit`."""
 
 
-class _Waiting:
-    __slots__ = ("on_committed", "since", "task", "told", "unit")
-
-    def __init__(self, unit: CommitUnit, on_committed: Callable[[], None]) -> None:
-        self.unit = unit
-        self.on_committed = on_committed
-        self.task = trio.lowlevel.current_task()
-        self.since = trio.current_time()
-        self.told = False
-
-    def committed(self) -> None:
-        self.told = True
-        trio.lowlevel.reschedule(self.task, outcome.capture(self.on_committed))
-
-    def failed(self, error: Exception) -> None:
-        self.told = True
-        trio.lowlevel.reschedule(self.task, outcome.Error(error))
-
-
 class Journal:
     """The writers of one server process.
 
@@ -83,6 +77,7 @@ class Journal:
             `PersistenceError` counts as "database away".
         timeout_s: how long a unit waits for a database that is away, in seconds.
         writers: number of writer connections.
+        lock_timeout_ms: how long a batch waits for a row that somebody has locked.
         on_batch: told of each committed batch: its units and the seconds that it took.
     """
 
@@ -92,21 +87,23 @@ class Journal:
         *,
         timeout_s: float,
         writers: int = 1,
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
         on_batch: Callable[[int, float], None] | None = None,
     ) -> None:
         self._connect = connect
         self._timeout_s = timeout_s
         self._writers = writers
         self._on_batch = on_batch
-        self._waiting: deque[_Waiting] = deque()
-        self._arrival = trio.lowlevel.ParkingLot()
+        self._lane = Lane(batch_limit=MAX_BATCH_UNITS, lock_timeout_ms=lock_timeout_ms)
+        self._held_lane = Lane(batch_limit=1, lock_timeout_ms=LOCK_TIMEOUT_AMONG_MS)
+        self._held: set[str] = set()
         self._away = False
         self._stopped = False
 
     @property
     def depth(self) -> int:
         """Units that wait to be committed."""
-        return len(self._waiting)
+        return len(self._lane.waiting) + len(self._held_lane.waiting)
 
     @property
     def away(self) -> bool:
@@ -123,8 +120,8 @@ class Journal:
             Superseded: the room is no longer at the unit's seq and epoch, or somebody wrote to it
                 from outside. Nothing was written.
             ConstraintViolated: the schema refused a row. Nothing was written.
-            Unavailable: the database was away for `timeout_s`, or the writers have ended. Nothing
-                was written.
+            Unavailable: the database was away, or somebody had a row of the room locked, for
+                `timeout_s`, or the writers have ended. Nothing was written.
             OutcomeUnknown: the connection broke while the unit was being committed.
             Exception: the rows cannot be encoded, or the database refused their values. Nothing was
                 written.
@@ -133,8 +130,8 @@ class Journal:
         """
         if self._stopped:
             raise Unavailable("the server is stopping")
-        self._waiting.append(_Waiting(unit, on_committed))
-        self._arrival.unpark()
+        lane = self._held_lane if unit.room_id in self._held else self._lane
+        lane.put(WaitingUnit(unit, on_committed))
         await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -142,26 +139,29 @@ class Journal:
         try:
             async with trio.open_nursery() as nursery:
                 for _ in range(self._writers):
-                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._write, self._lane)
+                nursery.start_soon(self._write, self._held_lane)
                 task_status.started()
         finally:
             self._stopped = True
-            self._fail_waiting(Unavailable("the server is stopping"))
+            for lane in (self._lane, self._held_lane):
+                lane.fail(Unavailable("the server is stopping"))
 
-    async def _write(self) -> None:
+    async def _write(self, lane: Lane) -> None:
         conn: Connection | None = None
         backoff_s = BACKOFF_FIRST_S
         try:
             while True:
-                if not self._waiting and not self._away:
-                    await self._arrival.park()
+                looking = lane is self._lane and self._away and conn is None
+                if not lane.waiting and not looking:
+                    await lane.arrival.park()
                     continue
                 if conn is not None and not conn.is_quiet():
                     # Lost while idle: nothing is in flight on it, so no outcome is in doubt.
                     with trio.CancelScope(shield=True):
                         await conn.close()
                 if conn is None or conn.closed:
-                    conn = await self._reconnect()
+                    conn = await self._reconnect(lane)
                     if conn is None:
                         await trio.sleep(backoff_s)
                         backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
@@ -169,49 +169,63 @@ class Journal:
                     backoff_s = BACKOFF_FIRST_S
                     # Looking for a database that was away needs nobody who waits for it.
                     continue
-                batch = [
-                    self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH_UNITS))
-                ]
+                batch = lane.take()
                 try:
                     with trio.CancelScope(shield=True):
                         await self._commit_all(conn, batch)
                 finally:
-                    for waiting in batch:
-                        if not waiting.told and waiting not in self._waiting:
-                            waiting.failed(OutcomeUnknown("the writer failed"))
+                    lane.drop(batch, OutcomeUnknown("the writer failed"))
+                if lane is self._held_lane:
+                    # Whoever holds the lock may want one of ours before he gives it up.
+                    await trio.sleep(HELD_PAUSE_S)
         finally:
             if conn is not None:
                 with trio.CancelScope(shield=True):
                     await conn.close()
 
-    async def _reconnect(self) -> Connection | None:
+    async def _reconnect(self, lane: Lane) -> Connection | None:
         try:
             with trio.fail_after(self._timeout_s):
                 conn = await self._connect()
                 try:
                     await conn.execute(WRITER_SESSION)
+                    await _wait_for_locks(conn, lane.lock_timeout_ms)
                 except BaseException:
                     with trio.CancelScope(shield=True):
                         await conn.close()
                     raise
         except (psycopg.Error, PersistenceError, trio.TooSlowError, OSError) as error:
-            if not self._away:
-                log.warning("database_away", reason=type(error).__name__)
-            self._away = True
-            self._fail_waiting(Unavailable("no connection"), older_than_s=self._timeout_s)
+            if lane is self._lane:
+                self._note_away(type(error).__name__)
+            lane.fail(Unavailable("no connection"), older_than_s=self._timeout_s)
             return None
-        if self._away:
-            log.info("database_back")
-        self._away = False
+        if lane is self._lane:
+            self._note_away(None)
         return conn
 
-    def _fail_waiting(self, error: Unavailable, older_than_s: float = 0.0) -> None:
-        limit = trio.current_time() - older_than_s
-        while self._waiting and self._waiting[0].since <= limit:
-            self._waiting.popleft().failed(error)
+    def _note_away(self, reason: str | None) -> None:
+        if reason is not None and not self._away:
+            log.warning("database_away", reason=reason)
+        elif reason is None and self._away:
+            log.info("database_back")
+        self._away = reason is not None
 
-    async def _commit_all(self, conn: Connection, batch: list[_Waiting]) -> None:
-        """Commit a batch, without those that are refused; every unit of it gets its outcome."""
+    def _hold(self, waiting: WaitingUnit) -> None:
+        """Put a unit aside whose room somebody has a row of locked, or give it up."""
+        self._held.add(waiting.unit.room_id)
+        if trio.current_time() - waiting.since < self._timeout_s:
+            self._held_lane.put(waiting)
+            return
+        log.warning("room_locked", room_id=waiting.unit.room_id)
+        waiting.failed(Unavailable("somebody has a row of the room locked", HELD_RETRY_AFTER_S))
+
+    async def _commit_all(
+        self, conn: Connection, batch: list[WaitingUnit], *, among: bool = False
+    ) -> None:
+        """Commit a batch, without those that are refused; every unit of it gets its outcome.
+
+        `among`: one of them is held up by a lock, and it is not known which.
+        """
         todo = batch
         retries = _ROLLED_BACK_RETRIES
         while todo:
@@ -219,6 +233,7 @@ class Journal:
             error = await _commit_together(conn, [w.unit for w in todo])
             if error is None:
                 for waiting in todo:
+                    self._held.discard(waiting.unit.room_id)
                     waiting.committed()
                 if self._on_batch is not None:
                     self._on_batch(len(todo), trio.current_time() - began)
@@ -232,21 +247,30 @@ class Journal:
             if not lost.isdisjoint(waiting.unit.room_id for waiting in todo):
                 for waiting in todo:
                     if waiting.unit.room_id in lost:
+                        self._held.discard(waiting.unit.room_id)
                         waiting.failed(Superseded(waiting.unit.room_id))
                 todo = [w for w in todo if w.unit.room_id not in lost]
             elif state.startswith(_ROLLED_BACK_CLASS) and retries:
                 retries -= 1
+            elif len(todo) == 1 and state == _LOCKED_STATE:
+                self._hold(todo[0])
+                return
             elif len(todo) == 1:
                 todo[0].failed(_translated(error))
                 return
             else:
                 # Halves, so that one bad unit among many costs a few commits more, not one each.
                 middle = len(todo) // 2
+                locked = state == _LOCKED_STATE and not among
+                if locked:
+                    await _wait_for_locks(conn, LOCK_TIMEOUT_AMONG_MS)
                 for half in (todo[:middle], todo[middle:]):
                     if _lost(conn):
-                        self._waiting.extendleft(reversed(half))
+                        self._lane.put_back(half)
                     else:
-                        await self._commit_all(conn, half)
+                        await self._commit_all(conn, half, among=among or locked)
+                if locked:
+                    await _wait_for_locks(conn, self._lane.lock_timeout_ms)
                 return
 
 
@@ -265,6 +289,12 @@ async def _commit_together(conn: Connection, units: list[CommitUnit]) -> Excepti
         await conn.close()
         return psycopg.OperationalError("the commit took too long")
     return None
+
+
+async def _wait_for_locks(conn: Connection, at_most_ms: int) -> None:
+    """Say how long statements wait for locks from now on; a lost connection shows itself later."""
+    with suppress(psycopg.OperationalError):
+        await conn.execute(f"SET lock_timeout = {at_most_ms}".encode())
 
 
 def _lost(conn: Connection) -> bool:

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from persistence.pool import Pool
 
+PATIENCE_MS = 800
+"""How long a claim waits for a row that somebody has locked."""
+
 _REGISTER = """
 INSERT INTO nodes (node_id, address, started_at, renewed_at, lease_until)
 VALUES (%(node_id)s, %(address)s, now(), now(), now() + %(lease_s)s * interval '1 second')
@@ -25,17 +28,22 @@ WHERE node_id = %(node_id)s
 # The fence is locked before anything else of a room, as a commit does it: a claim waits for a
 # commit under way, and never the two for each other. Two who claim at once: the second waits for
 # the first one's lock and then looks again.
+#
+# Somebody at a prompt may have the row of a room: that is not waited for so long that a deadlock
+# with them would be found, which might cost them their transaction.
 _CLAIM = """
-WITH fence AS MATERIALIZED (
-    SELECT g.room_id FROM game_states g WHERE g.room_id = ANY(%(room_ids)s)
-    ORDER BY g.room_id FOR NO KEY UPDATE
+WITH patience AS MATERIALIZED (
+    SELECT set_config('lock_timeout', %(patience)s, true)
+), fence AS MATERIALIZED (
+    SELECT g.room_id FROM patience, game_states g WHERE g.room_id = ANY(%(room_ids)s)
+    ORDER BY g.room_id FOR NO KEY UPDATE OF g {skip}
 ), free AS (
     SELECT r.id, r.owner_node IS DISTINCT FROM %(node_id)s OR %(restarted)s AS taken_over,
            n.renewed_at
     FROM fence JOIN rooms r ON r.id = fence.room_id LEFT JOIN nodes n ON n.node_id = r.owner_node
     WHERE (r.owner_node IS NULL OR r.owner_node = %(node_id)s OR n.node_id IS NULL
            OR n.lease_until <= now())
-    FOR UPDATE OF r
+    FOR NO KEY UPDATE OF r {skip}
 ), mine AS (
     UPDATE rooms r SET owner_node = %(node_id)s, owner_epoch = r.owner_epoch + 1
     FROM free WHERE r.id = free.id
@@ -55,6 +63,8 @@ UPDATE game_states g SET owner_epoch = mine.owner_epoch
 FROM mine WHERE g.room_id = mine.id
 RETURNING g.room_id, g.owner_epoch, g.seq, g.unit_id, mine.taken_over
 """
+_CLAIM_WAITING = _CLAIM.format(skip="")
+_CLAIM_SKIPPING = _CLAIM.format(skip="SKIP LOCKED")
 _LIVE = """
 SELECT r.id FROM rooms r LEFT JOIN nodes n ON n.node_id = r.owner_node
 WHERE r.status <> 'closed'
@@ -111,7 +121,12 @@ async def resign(pool: Pool, node_id: str) -> None:
 
 
 async def claim(
-    pool: Pool, node_id: str, room_ids: Sequence[str], *, restarted: bool = False
+    pool: Pool,
+    node_id: str,
+    room_ids: Sequence[str],
+    *,
+    restarted: bool = False,
+    skip_locked: bool = False,
 ) -> dict[str, Claim]:
     """Take rooms over in a new epoch; those that a living node owns are not in the answer.
 
@@ -122,11 +137,21 @@ async def claim(
         node_id: the node that takes.
         room_ids: the rooms.
         restarted: this node has just started, so that its own rooms were without it too.
+        skip_locked: leave rooms out that somebody has locked just now.
+
+    Raises:
+        Unavailable: the database is away, or somebody has a room locked; nothing was taken.
     """
-    values = {"node_id": node_id, "room_ids": list(room_ids), "restarted": restarted}
+    values = {
+        "node_id": node_id,
+        "room_ids": list(room_ids),
+        "restarted": restarted,
+        "patience": f"{PATIENCE_MS}ms",
+    }
     timeout_s = None if len(room_ids) == 1 else inf
     async with pool.connection(timeout_s=timeout_s) as conn:
-        cursor = await conn.execute(_CLAIM, values)
+        claim = _CLAIM_SKIPPING if skip_locked else _CLAIM_WAITING
+        cursor = await conn.execute(claim, values)
         return {row[0]: Claim(*row) for row in await cursor.fetchall()}
 
 

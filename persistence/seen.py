@@ -7,8 +7,9 @@ import msgspec
 
 from persistence.pool import Pool
 
-# The rows of a room are only written under the lock on its game_states row, and these locks are
-# taken in the order of room ids, as the journal does, so that the two never wait for each other.
+# The rows of a room are only written under the lock on its game_states row. It waits for no lock
+# while it holds others, be it a commit under way or somebody at a prompt who has a seat's row: what
+# is locked now is written the next time.
 # The write may be forgotten in a crash, so it does not wait for the disk while it holds the locks.
 _FLUSH = """
 WITH told AS (
@@ -18,21 +19,38 @@ WITH told AS (
          (SELECT set_config('synchronous_commit', 'off', true)) s
 ), locked AS MATERIALIZED (
     SELECT g.room_id FROM game_states g WHERE g.room_id IN (SELECT room_id FROM told)
-    ORDER BY g.room_id FOR NO KEY UPDATE
+    FOR NO KEY UPDATE SKIP LOCKED
 ), seen AS MATERIALIZED (
     SELECT told.* FROM told JOIN locked USING (room_id)
+), my_seats AS MATERIALIZED (
+    SELECT s.room_id, s.user_id FROM seen JOIN room_seats s USING (room_id, user_id)
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+), my_spectators AS MATERIALIZED (
+    SELECT s.room_id, s.user_id FROM seen JOIN room_spectators s USING (room_id, user_id)
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+), my_tokens AS MATERIALIZED (
+    SELECT t.id, seen.at FROM seen JOIN rejoin_tokens t USING (room_id, user_id)
+    WHERE NOT t.replaced FOR NO KEY UPDATE OF t SKIP LOCKED
 ), seats AS (
     UPDATE room_seats s SET last_seen_at = greatest(s.last_seen_at, seen.at),
                             connected = seen.connected
-    FROM seen WHERE s.room_id = seen.room_id AND s.user_id = seen.user_id
+    FROM my_seats JOIN seen USING (room_id, user_id)
+    WHERE s.room_id = my_seats.room_id AND s.user_id = my_seats.user_id
+), spectators AS (
+    UPDATE room_spectators s SET last_seen_at = greatest(s.last_seen_at, seen.at),
+                                 connected = seen.connected
+    FROM my_spectators m JOIN seen USING (room_id, user_id)
+    WHERE s.room_id = m.room_id AND s.user_id = m.user_id
 ), tokens AS (
     UPDATE rejoin_tokens t
-    SET expires_at = greatest(t.expires_at, seen.at + %(token_ms)s * interval '1 millisecond')
-    FROM seen WHERE t.room_id = seen.room_id AND t.user_id = seen.user_id AND NOT t.replaced
+    SET expires_at = greatest(t.expires_at, my_tokens.at + %(token_ms)s * interval '1 millisecond')
+    FROM my_tokens WHERE t.id = my_tokens.id
 )
-UPDATE room_spectators s SET last_seen_at = greatest(s.last_seen_at, seen.at),
-                             connected = seen.connected
-FROM seen WHERE s.room_id = seen.room_id AND s.user_id = seen.user_id
+SELECT told.room_id, told.user_id FROM told
+WHERE EXISTS (SELECT FROM game_states g WHERE g.room_id = told.room_id)
+  AND told.room_id NOT IN (SELECT room_id FROM locked)
+   OR EXISTS (SELECT FROM room_seats s WHERE s.room_id = told.room_id AND s.user_id = told.user_id)
+  AND (told.room_id, told.user_id) NOT IN (SELECT room_id, user_id FROM my_seats)
 """
 # Nobody is seen later than now by it.
 _FORGIVE = """
@@ -40,16 +58,22 @@ WITH locked AS MATERIALIZED (
     SELECT g.room_id FROM game_states g JOIN rooms r ON r.id = g.room_id
     WHERE r.owner_node = %(node_id)s AND r.status <> 'closed'
     ORDER BY g.room_id FOR NO KEY UPDATE OF g
+), my_seats AS MATERIALIZED (
+    SELECT s.room_id, s.user_id FROM locked JOIN room_seats s USING (room_id)
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+), my_spectators AS MATERIALIZED (
+    SELECT s.room_id, s.user_id FROM locked JOIN room_spectators s USING (room_id)
+    FOR NO KEY UPDATE OF s SKIP LOCKED
 ), seats AS (
     UPDATE room_seats s
     SET last_seen_at = least(s.last_seen_at + %(ms)s * interval '1 millisecond',
                              greatest(s.last_seen_at, from_ms(%(now)s)))
-    FROM locked WHERE s.room_id = locked.room_id
+    FROM my_seats m WHERE s.room_id = m.room_id AND s.user_id = m.user_id
 )
 UPDATE room_spectators s
 SET last_seen_at = least(s.last_seen_at + %(ms)s * interval '1 millisecond',
                          greatest(s.last_seen_at, from_ms(%(now)s)))
-FROM locked WHERE s.room_id = locked.room_id
+FROM my_spectators m WHERE s.room_id = m.room_id AND s.user_id = m.user_id
 """
 _OVERDUE = """
 SELECT s.room_id, s.user_id, to_ms(s.last_seen_at),
@@ -94,11 +118,17 @@ class Overdue(NamedTuple):
     grace: str
 
 
-async def flush(pool: Pool, seen: Iterable[SeenAt], token_ms: int) -> None:
-    """Write who was seen when; a rejoin token lives `token_ms` past it."""
-    rows = msgspec.json.encode(list(seen)).decode()
+async def flush(pool: Pool, seen: Iterable[SeenAt], token_ms: int) -> list[SeenAt]:
+    """Write who was seen when; a rejoin token lives `token_ms` past it.
+
+    Returns:
+        What could not be written, because somebody else is writing there.
+    """
+    told = {(one.room_id, one.user_id): one for one in seen}
+    rows = msgspec.json.encode(list(told.values())).decode()
     async with pool.connection() as conn:
-        await conn.execute(_FLUSH, {"rows": rows, "token_ms": token_ms})
+        cursor = await conn.execute(_FLUSH, {"rows": rows, "token_ms": token_ms})
+        return [told[room_id, user_id] for room_id, user_id in await cursor.fetchall()]
 
 
 async def forgive(pool: Pool, node_id: str, *, ms: int, now: int) -> None:

@@ -20,7 +20,13 @@ SELECT id, table_id, player_id, player_name, has_client, seat_number, position, 
 FROM waitlist
 """
 _OF_PLAYER = _ENTRY + " WHERE player_id = %s ORDER BY created_at DESC, id DESC LIMIT %s"
-_OF_TABLE = _ENTRY + " WHERE table_id = %s AND status IN ('waiting', 'called') ORDER BY position"
+# Derived: while two write at once, the places as stored may have a hole.
+_PLACE = "(row_number() OVER (ORDER BY position, created_at, id))::integer AS position"
+_OF_TABLE = (
+    _ENTRY.replace(" position,", f" {_PLACE},")
+    + " WHERE table_id = %s AND status IN ('waiting', 'called')"
+    " ORDER BY waitlist.position, waitlist.created_at, id"
+)
 
 
 class TableQueue(NamedTuple):

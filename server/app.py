@@ -38,6 +38,7 @@ from server.http.app import create_app
 from server.http.serving import serve_http
 from server.metrics import Metrics
 from server.node import Identity, Node
+from server.outside import OutsideWrites
 from server.presence import Presence
 from server.readiness import Readiness
 from server.rooms import Rooms
@@ -177,6 +178,7 @@ class _Server:
             on_crash=lambda: self.metrics.restarted("room"),
             on_quarantine=self._quarantined,
         )
+        self.outside = OutsideWrites(url, self.pool, self.rooms, node_id)
         self.club = Club(
             pool=self.pool,
             rooms=self.rooms,
@@ -230,6 +232,7 @@ class _Server:
         await self._await_database()
         await nursery.start(self.journal.run)
         await self._continue_rooms()
+        self._keep("outside", self.outside.run)
         nursery.start_soon(self.node.run, self.rooms)
         nursery.start_soon(self.presence.run)
         nursery.start_soon(self.presence.upkeep)

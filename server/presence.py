@@ -20,6 +20,9 @@ from server.rooms import Rooms
 log = structlog.stdlib.get_logger(__name__)
 
 UPKEEP_EVERY_S = 60.0
+FLUSH_ATTEMPTS = 5
+FLUSH_PAUSE_S = 0.02
+"""Long enough for the commit to be over in which a room was found."""
 PAUSE_FORGIVEN_FROM_S = 5.0
 """A pause longer than this, in which the process stood still or the database was away, counts
 against nobody: clients could not be seen however much they tried."""
@@ -139,10 +142,15 @@ class Presence:
             return
         noted, self._noted = self._noted, {}
         try:
-            await seen.flush(self._pool, noted.values(), self._token_life_ms)
-        except BaseException:
+            for attempt in range(FLUSH_ATTEMPTS):
+                if attempt:
+                    await trio.sleep(FLUSH_PAUSE_S)
+                left = await seen.flush(self._pool, noted.values(), self._token_life_ms)
+                noted = {(one.room_id, one.user_id): one for one in left}
+                if not noted:
+                    break
+        finally:
             self._noted = {**noted, **self._noted}
-            raise
 
     async def _look(self) -> None:
         now = now_ms()

@@ -11,8 +11,16 @@ import trio
 
 from actors.hub import Hub, Subscriber, Subscription
 from actors.mailbox import MailboxClosed, MailboxFull
-from actors.registry import Quarantined, Registry, RegistryClosed
-from actors.room import ACTOR_PREFIX, Ask, Attach, Message, RoomActor, RoomServices
+from actors.registry import Quarantined, Registry, RegistryClosed, State
+from actors.room import (
+    ACTOR_PREFIX,
+    Ask,
+    Attach,
+    Message,
+    RoomActor,
+    RoomServices,
+    WrittenOutside,
+)
 from actors.supervisor import (
     Intensity,
     Quarantine,
@@ -177,7 +185,7 @@ class Rooms:
         await self.send(room_id, Attach(principal, subscriber, answer.put))
         return await answer.get()
 
-    async def tell(self, room_id: str, command: InternalCommand) -> None:
+    async def tell(self, room_id: str, command: InternalCommand | WrittenOutside) -> None:
         """Tell a room something of the server's own; a room that cannot be reached is let be."""
         try:
             await self.send(room_id, command)
@@ -190,25 +198,61 @@ class Rooms:
     async def take_over(self, room_ids: Sequence[str], *, restarted: bool) -> int:
         """Claim rooms and go on with them, with a fixed number of queries; return how many.
 
-        A room that cannot be read keeps nobody else waiting: it begins without a state, fails on
-        its own and ends up in quarantine, where staff see it.
+        A room that cannot be read, or that somebody has locked, keeps nobody else waiting: it
+        begins without a state and tries on its own; what cannot be read ends up in quarantine,
+        where staff see it.
         """
         services = self._services
         missing = [room_id for room_id in room_ids if self._registry.state(room_id) is None]
         if not missing:
             return 0
-        claims = await nodes.claim(services.pool, services.node_id, missing, restarted=restarted)
+        locked: list[str] = []
+        try:
+            claims = await nodes.claim(
+                services.pool, services.node_id, missing, restarted=restarted
+            )
+        except Unavailable:
+            claims = await nodes.claim(
+                services.pool, services.node_id, missing, restarted=restarted, skip_locked=True
+            )
+            locked = [room_id for room_id in missing if room_id not in claims]
         unreadable: dict[str, Exception] = {}
         states = await hydration.load_rooms(services.pool, list(claims), unreadable)
         taken = 0
-        for room_id in (*states, *unreadable):
+        for room_id in (*states, *unreadable, *locked):
             if self._registry.state(room_id) is not None:
                 continue
-            actor = RoomActor(room_id, services, states.get(room_id), claims[room_id].unit_id)
+            unit_id = claims[room_id].unit_id if room_id in claims else 0
+            actor = RoomActor(room_id, services, states.get(room_id), unit_id)
             actor.mailbox.put_urgent_nowait(TakenOver())
             self._registry.adopt(room_id, actor)
             taken += 1
         return taken
+
+    def written_outside(self, room_id: str) -> bool:
+        """Tell a live room that somebody wrote to it past its server, without waiting.
+
+        Returns:
+            False if the room is not live; nobody was told then.
+        """
+        actor = self._registry.get(room_id)
+        if actor is not None:
+            actor.written_outside()
+        return actor is not None
+
+    async def take_up_writes(self, room_ids: Sequence[str]) -> None:
+        """Tell rooms so that may not be live; those that are not are brought to life.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        absent = [room_id for room_id in room_ids if not self.written_outside(room_id)]
+        await self.take_over(absent, restarted=False)
+        for room_id in absent:
+            # One that starts or ends just now may have been read before it was written to.
+            state = self._registry.state(room_id)
+            if state not in (None, State.LIVE, State.QUARANTINED):
+                await self.tell(room_id, WrittenOutside())
 
     def quarantined(self) -> dict[str, Quarantine]:
         """Tell which rooms crashed too often, and why."""

@@ -5,7 +5,15 @@ message: `deciding`, `batch`, `outcomes`, `telling`, `refusals`. `services` is w
 """
 
 from actors.room.actor import ACTOR_PREFIX, RoomActor
-from actors.room.messages import Ask, Attach, Message
+from actors.room.messages import Ask, Attach, Message, WrittenOutside
 from actors.room.services import RoomServices
 
-__all__ = ["ACTOR_PREFIX", "Ask", "Attach", "Message", "RoomActor", "RoomServices"]
+__all__ = [
+    "ACTOR_PREFIX",
+    "Ask",
+    "Attach",
+    "Message",
+    "RoomActor",
+    "RoomServices",
+    "WrittenOutside",
+]

@@ -7,13 +7,14 @@ database; nothing of it was told to anyone.
 
 from collections.abc import Callable
 
+import structlog
 import trio
 
 from actors.mailbox import Mailbox
 from actors.room import telling
 from actors.room.batch import Batch
-from actors.room.deciding import decide_ask, decide_own
-from actors.room.messages import Ask, Attach, Disowned, Message
+from actors.room.deciding import decide_ask, decide_outside, decide_own
+from actors.room.messages import Ask, Attach, Disowned, Message, WrittenOutside
 from actors.room.outcomes import Outcomes
 from actors.room.refusals import (
     COMMANDS_KEY,
@@ -26,7 +27,7 @@ from actors.room.services import RoomServices
 from game.decide import next_deadline
 from game.presence import TakenOver, Tick
 from game.state import RoomState
-from persistence import hydration, nodes
+from persistence import hydration, nodes, outside
 from persistence.errors import (
     ConstraintViolated,
     OutcomeUnknown,
@@ -36,6 +37,8 @@ from persistence.errors import (
 from protocol.errors import ErrorCode, Refused
 from protocol.ids import RoomId, room_channel
 from protocol.replies import Ok
+
+log = structlog.stdlib.get_logger(__name__)
 
 ACTOR_PREFIX = "room:"
 """Before the room's id in the actor's name among the supervisor's children."""
@@ -70,6 +73,7 @@ class RoomActor:
         self._channel = room_channel(RoomId(room_id))
         self._active_at = trio.current_time()
         self._open: dict[int, Message] = {}
+        self._told_of_writes = False
         self._outcomes = Outcomes(room_id, services)
 
     @property
@@ -81,13 +85,22 @@ class RoomActor:
     def idle_since(self) -> float | None:
         """When the room last had something to do; None while it is watched or has a deadline."""
         state = self._state
-        if state is None or next_deadline(state) is not None or state.hand is not None:
+        if state is None or self._due_at(state) is not None or state.hand is not None:
             return None
         return None if self._services.hub.subscribers(self._channel) else self._active_at
 
     def disown(self) -> None:
         """Learn that another process has the room; the actor ends and its clients are told."""
         self.mailbox.put_urgent_nowait(Disowned())
+
+    def written_outside(self) -> None:
+        """Learn that somebody wrote to the room past its server.
+
+        However often that is said before the actor comes to it, it looks once.
+        """
+        if not self._told_of_writes:
+            self._told_of_writes = True
+            self.mailbox.put_urgent_nowait(WrittenOutside())
 
     async def run(self, *, started: Callable[[], None]) -> None:
         """Live one life.
@@ -131,15 +144,19 @@ class RoomActor:
 
     def _deadline(self) -> float:
         assert self._state is not None
-        due = next_deadline(self._state)
+        due = self._due_at(self._state)
         if due is None:
             return float("inf")
         return trio.current_time() + max(0, due - self._services.now()) / 1000
 
     def _due(self) -> bool:
         assert self._state is not None
-        due = next_deadline(self._state)
+        due = self._due_at(self._state)
         return due is not None and due <= self._services.now()
+
+    def _due_at(self, state: RoomState) -> int | None:
+        """Return when the room has to do something by itself; what is left to tell is overdue."""
+        return 0 if state.untold else next_deadline(state)
 
     async def _serve(self, messages: list[Message]) -> None:
         """Handle messages; if that ends this life, the next one has those not yet dealt with."""
@@ -157,12 +174,15 @@ class RoomActor:
         """Decide and commit messages; each ask among them gets its one answer."""
         fruitless = 0
         while fruitless < MAX_ATTEMPTS:
+            seen = self._writes_seen
             left = await self._attempt(messages)
             # Without those that were turned away meanwhile.
             left = [message for message in left if id(message) in self._open]
             if not left:
                 return
-            fruitless = fruitless + 1 if len(left) == len(messages) else 0
+            # Whoever keeps writing from outside holds the room up, and breaks nothing.
+            stuck = len(left) == len(messages) and self._writes_seen == seen
+            fruitless = fruitless + 1 if stuck else 0
             messages = left
         raise RuntimeError("the room is superseded again and again")
 
@@ -170,6 +190,11 @@ class RoomActor:
         """Decide messages on the state and commit them as one unit; return those left undone."""
         if any(isinstance(message, Disowned) for message in messages):
             await self._reload()
+        elif any(isinstance(message, WrittenOutside) for message in messages):
+            await self._look_outside()
+        if self._state is not None and self._state.untold:
+            await self._tell_outside()
+            messages = [message for message in messages if id(message) in self._open]
         assert self._state is not None
         batch = Batch(self._state, self._services.now())
         doubtful: list[tuple[Ask, Refused]] = []
@@ -223,9 +248,39 @@ class RoomActor:
                     batch.keys.add(message.key)
                 else:
                     return False
-        elif not isinstance(message, Disowned):
+        elif not isinstance(message, Disowned | WrittenOutside):
             decide_own(message, batch, self._services)
         return True
+
+    async def _look_outside(self) -> None:
+        """See whether somebody wrote to the room since it was read, and read it back if so."""
+        assert self._state is not None
+        self._told_of_writes = False
+        try:
+            found = await outside.standing(self._services.pool, self.room_id)
+        except Unavailable:
+            # Whoever wrote so much as one row has fenced the next commit off.
+            return
+        if found != (self._state.epoch, self._state.outside):
+            await self._read_back()
+
+    async def _tell_outside(self) -> None:
+        """Tell what was written from outside, before anything else is decided.
+
+        Whoever waits meanwhile may be turned away, if the database does not take it now.
+
+        Raises:
+            Unavailable: the server is stopping.
+        """
+        while self._state is not None and self._state.untold:
+            batch = Batch(self._state, self._services.now())
+            undone = decide_outside(batch, self._services)
+            await self._commit(batch)
+            if batch.applied:
+                for what in undone:
+                    log.warning("outside_write_undone", room_id=self.room_id, what=what)
+            elif self.mailbox.closed:
+                raise Unavailable("the server is stopping")
 
     async def _commit(self, batch: Batch) -> list[Message]:
         """Commit a batch; return the messages that are to be decided again."""
@@ -234,7 +289,7 @@ class RoomActor:
         try:
             await self._services.journal.commit(unit, lambda: self._applied(batch))
         except Superseded:
-            await self._reload()
+            await self._read_back()
             return batch.messages
         except ConstraintViolated as violated:
             await self._reload()
@@ -255,6 +310,8 @@ class RoomActor:
 
     async def _refused_by_schema(self, batch: Batch, error: Exception) -> list[Message]:
         """Find out which of a batch's messages the database does not take, and answer it."""
+        if not batch.messages:
+            raise error
         if len(batch.messages) > 1:
             for message in batch.messages:
                 await self._handle([message])
@@ -365,6 +422,27 @@ class RoomActor:
         assert self._state is not None
         self._unit_id = claim.unit_id
         return claim.taken_over
+
+    @property
+    def _writes_seen(self) -> int:
+        assert self._state is not None
+        return self._state.outside
+
+    async def _read_back(self) -> None:
+        """Drop the state and read it back; claim the room only if somebody else has done so.
+
+        No outcome may be in doubt.
+        """
+        assert self._state is not None
+        epoch, self._state = self._state.epoch, None
+        while True:
+            try:
+                self._state = await hydration.load_room(self._services.pool, self.room_id)
+                if self._state is None or self._state.epoch != epoch:
+                    await self._load()
+                return
+            except Unavailable as away:
+                await self._wait_for_database(away)
 
     async def _reload(self) -> None:
         """Drop the state and read it back, for as long as it takes."""

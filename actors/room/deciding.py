@@ -5,6 +5,7 @@ from actors.room.messages import Ask
 from actors.room.services import RoomServices
 from game.decide import InternalCommand, decide, decide_internal, starts_hands
 from game.decision import Context
+from game.outside import reconcile
 from protocol.replies import Joined, RoleTaken
 
 
@@ -35,6 +36,11 @@ def decide_own(command: InternalCommand, batch: Batch, services: RoomServices) -
     """Decide what the server itself has to say."""
     decide_internal(batch.state, command, _context(command, batch, services, "server"), batch.out)
     batch.add_internal(command)
+
+
+def decide_outside(batch: Batch, services: RoomServices) -> list[str]:
+    """Decide what was written from outside; return what was undone of it, a sentence each."""
+    return reconcile(batch.state, _context(None, batch, services, "server"), batch.out)
 
 
 def _context(command: object, batch: Batch, services: RoomServices, source: str) -> Context:

@@ -47,4 +47,8 @@ class Disowned(NamedTuple):
     """Word that another process has taken the room over."""
 
 
-Message = Ask | Attach | Disowned | InternalCommand
+class WrittenOutside(NamedTuple):
+    """Word that somebody wrote to the room past its server."""
+
+
+Message = Ask | Attach | Disowned | WrittenOutside | InternalCommand

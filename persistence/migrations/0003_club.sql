@@ -37,30 +37,36 @@ CREATE TABLE room_bans (
     PRIMARY KEY (room_id, user_id)
 );
 
+-- What servers can reckon with in milliseconds, by far.
+CREATE FUNCTION is_of_our_time(at timestamptz) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN at BETWEEN timestamptz '1970-01-01 00:00:00+00' AND timestamptz '3000-01-01 00:00:00+00';
+
 -- One queue a table. `position` is 1…n among those who wait or are called, without holes, at every
 -- commit, and null for all others. `seat_index` is the seat that is held for who is called.
 CREATE TABLE waitlist (
     id          text PRIMARY KEY DEFAULT gen_random_uuid()::text CHECK (length(id) BETWEEN 1 AND 64),
     table_id    text NOT NULL REFERENCES rooms,
     player_id   text NOT NULL CHECK (length(player_id) BETWEEN 1 AND 64),
-    player_name text NOT NULL CHECK (length(player_name) BETWEEN 1 AND 60),
+    player_name text NOT NULL
+                CHECK (length(player_name) BETWEEN 1 AND 60 AND player_name !~ '[\x01-\x1f\x7f]'),
     has_client  boolean NOT NULL DEFAULT true,
     seat_number smallint CHECK (seat_number BETWEEN 0 AND 9),
     position    integer,
-    game_type   text,
-    min_buy_in  bigint CHECK (min_buy_in >= 0),
-    max_buy_in  bigint CHECK (max_buy_in >= 0),
+    game_type   text CHECK (length(game_type) <= 60),
+    min_buy_in  bigint CHECK (min_buy_in BETWEEN 0 AND 1000000000000000),
+    max_buy_in  bigint CHECK (max_buy_in BETWEEN 0 AND 1000000000000000),
     status      text NOT NULL DEFAULT 'waiting'
                 CHECK (status IN ('waiting', 'called', 'seated', 'declined', 'expired', 'no_show',
                                   'cancelled')),
     source      text NOT NULL DEFAULT 'staff_portal'
                 CHECK (source IN ('player_portal', 'staff_portal', 'socket', 'external')),
-    notes       text,
+    notes       text CHECK (length(notes) <= 2000),
     seat_index  smallint CHECK (seat_index BETWEEN 0 AND 9),
-    called_at   timestamptz,
-    expires_at  timestamptz,
-    created_at  timestamptz NOT NULL DEFAULT now(),
-    updated_at  timestamptz NOT NULL DEFAULT now()
+    called_at   timestamptz CHECK (is_of_our_time(called_at)),
+    expires_at  timestamptz CHECK (is_of_our_time(expires_at)),
+    created_at  timestamptz NOT NULL DEFAULT now() CHECK (is_of_our_time(created_at)),
+    updated_at  timestamptz NOT NULL DEFAULT now() CHECK (is_of_our_time(updated_at))
 );
 CREATE UNIQUE INDEX waitlist_live_key ON waitlist (table_id, player_id)
     WHERE status IN ('waiting', 'called');
@@ -78,8 +84,12 @@ ALTER VIEW seat_requests ALTER COLUMN source SET DEFAULT 'player_portal';
 -- holds. Each is an entry of the room's inbox, written in the transaction of the write itself; the
 -- room's actor tells what it means and takes it out, in one commit. `game_states.outside` counts
 -- them and is part of the fence: an actor that has not seen one cannot commit.
+--
+-- What cannot be told, or would leave rows that no server can read, is refused with SQLSTATE CR003
+-- and a message that says what to do instead.
 
 ALTER TABLE game_states ADD COLUMN outside bigint NOT NULL DEFAULT 0;
+ALTER TABLE room_seats ADD CHECK (is_of_our_time(last_seen_at));
 
 CREATE TABLE outside_writes (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -118,9 +128,24 @@ BEGIN
     PERFORM pg_notify('cardroom_outside', room);
 END $$;
 
+-- No row trigger sees a TRUNCATE.
+CREATE FUNCTION refuse_truncate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF is_outside() THEN
+        RAISE EXCEPTION 'delete the rows of % instead, so that their tables learn of it',
+            TG_TABLE_NAME USING ERRCODE = 'CR003';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER waitlist_not_truncated BEFORE TRUNCATE ON waitlist
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+CREATE TRIGGER room_seats_not_truncated BEFORE TRUNCATE ON room_seats
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+
 -- The queue.
 
--- Makes a row whole: a second live entry is not made, what is not live has no place.
+-- Makes a row whole: a second live entry is not made, what is not live has no place, and only who
+-- is called has a seat held.
 CREATE FUNCTION complete_waitlist() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -134,37 +159,73 @@ BEGIN
         NEW.player_name := coalesce(NEW.player_name,
             (SELECT name FROM wallets WHERE user_id = NEW.player_id), NEW.player_id);
     ELSE
+        IF NEW.id <> OLD.id THEN
+            RAISE EXCEPTION 'an entry''s id does not change' USING ERRCODE = 'CR003';
+        END IF;
         NEW.updated_at := now();
     END IF;
     IF NEW.status NOT IN ('waiting', 'called') THEN
         NEW.position := NULL;
+    END IF;
+    IF NEW.status <> 'called' THEN
+        NEW.seat_index := NULL;
+        NEW.expires_at := NULL;
     END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER waitlist_complete BEFORE INSERT OR UPDATE ON waitlist
     FOR EACH ROW WHEN (is_outside()) EXECUTE FUNCTION complete_waitlist();
 
--- Closes holes and parts ties. An entry that was put on another's place goes before it, unless it
--- came there from the front of it.
-CREATE FUNCTION renumber_waitlist(room text, written text, moved_back boolean)
+CREATE FUNCTION in_order(room text) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN (SELECT count(*) = count(DISTINCT position) AND coalesce(min(position), 1) = 1
+                   AND coalesce(max(position), 0) = count(*)
+            FROM waitlist WHERE table_id = room AND status IN ('waiting', 'called'));
+
+-- Closes holes and parts ties. An entry that was put on another's place (`moved`) goes before it,
+-- unless it came there from the front of it (`moved_back`). It waits for nobody who is writing to
+-- the same queue: whoever commits after him puts his rows in order too.
+CREATE FUNCTION renumber_waitlist(room text, moved text, moved_back boolean)
     RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    -- Of many writes in one transaction the first one has put all in order.
+    IF in_order(room) THEN
+        RETURN;
+    END IF;
     PERFORM set_config('cardroom.journal', 'on', true);
     UPDATE waitlist w SET position = n.place
     FROM (SELECT id, row_number() OVER (
               ORDER BY position NULLS LAST,
-                       CASE WHEN id <> written THEN 1 WHEN moved_back THEN 2 ELSE 0 END,
+                       CASE WHEN id <> moved THEN 1 WHEN moved_back THEN 2 ELSE 0 END,
                        created_at, id) AS place
           FROM waitlist WHERE table_id = room AND status IN ('waiting', 'called')) n
-    WHERE w.id = n.id AND w.position IS DISTINCT FROM n.place;
+    WHERE w.id = n.id AND w.position IS DISTINCT FROM n.place
+      AND w.id IN (SELECT id FROM waitlist
+                   WHERE table_id = room AND status IN ('waiting', 'called')
+                   FOR NO KEY UPDATE SKIP LOCKED);
     PERFORM set_config('cardroom.journal', '', true);
+END $$;
+
+-- Puts queues in order that somebody left otherwise who was writing to them and gave it up.
+CREATE FUNCTION mend_waitlists() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    room text;
+BEGIN
+    FOR room IN SELECT DISTINCT table_id FROM waitlist WHERE status IN ('waiting', 'called') LOOP
+        IF NOT in_order(room) THEN
+            PERFORM FROM game_states WHERE room_id = room FOR NO KEY UPDATE SKIP LOCKED;
+            IF FOUND THEN
+                PERFORM renumber_waitlist(room, '', false);
+            END IF;
+        END IF;
+    END LOOP;
 END $$;
 
 CREATE FUNCTION note_waitlist() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP <> 'INSERT' AND (TG_OP = 'DELETE' OR OLD.table_id <> NEW.table_id) THEN
         PERFORM note_outside_write(OLD.table_id, 'waitlist', to_jsonb(OLD), NULL);
-        PERFORM renumber_waitlist(OLD.table_id, OLD.id, false);
+        PERFORM renumber_waitlist(OLD.table_id, '', false);
     END IF;
     IF TG_OP <> 'DELETE' THEN
         PERFORM note_outside_write(
@@ -172,7 +233,9 @@ BEGIN
             CASE WHEN TG_OP = 'UPDATE' AND OLD.table_id = NEW.table_id THEN to_jsonb(OLD) END,
             to_jsonb(NEW));
         PERFORM renumber_waitlist(
-            NEW.table_id, NEW.id,
+            NEW.table_id,
+            CASE WHEN TG_OP = 'INSERT' OR OLD.position IS DISTINCT FROM NEW.position
+                 THEN NEW.id ELSE '' END,
             TG_OP = 'UPDATE' AND coalesce(OLD.position < NEW.position, false));
     END IF;
     RETURN NULL;
@@ -207,12 +270,27 @@ BEGIN
                    (transfer, 'wallet', OLD.user_id, OLD.room_id, NULL, OLD.chips, 'cash_out',
                     'correction', clock_timestamp());
             UPDATE wallets SET balance = balance + OLD.chips WHERE user_id = OLD.user_id;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION '% has no wallet for the % chips', OLD.user_id, OLD.chips
+                    USING ERRCODE = 'CR003';
+            END IF;
         END IF;
         UPDATE sittings SET ended_at = clock_timestamp() WHERE id = OLD.sitting_id;
     ELSE
         IF (OLD.room_id, OLD.seat_index, OLD.user_id, OLD.sitting_id)
                 IS DISTINCT FROM (NEW.room_id, NEW.seat_index, NEW.user_id, NEW.sitting_id) THEN
             RAISE EXCEPTION 'a seat''s player does not change; delete the seat instead'
+                USING ERRCODE = 'CR003';
+        ELSIF (OLD.clock_outs, OLD.away, OLD.leaving, OLD.leaving_reason)
+                IS DISTINCT FROM (NEW.clock_outs, NEW.away, NEW.leaving, NEW.leaving_reason) THEN
+            RAISE EXCEPTION 'comings and goings are the server''s to write; set the seat''s status'
+                USING ERRCODE = 'CR003';
+        ELSIF length(NEW.display_name) NOT BETWEEN 1 AND 60
+                OR NEW.display_name ~ '[\x01-\x1f\x7f]' THEN
+            RAISE EXCEPTION 'a name has 1 to 60 characters, none of them control characters'
+                USING ERRCODE = 'CR003';
+        ELSIF NEW.chips > 1000000000000000 OR NEW.time_bank_ms > 86400000 THEN
+            RAISE EXCEPTION 'at most 10^15 chips and 86400000 ms of time bank'
                 USING ERRCODE = 'CR003';
         END IF;
         IF NEW.chips <> OLD.chips THEN
@@ -227,7 +305,8 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER room_seats_corrected AFTER INSERT OR DELETE
-    OR UPDATE OF room_id, seat_index, user_id, sitting_id, chips ON room_seats
+    OR UPDATE OF room_id, seat_index, user_id, sitting_id, display_name, chips, time_bank_ms,
+                 clock_outs, away, leaving, leaving_reason ON room_seats
     FOR EACH ROW WHEN (is_outside()) EXECUTE FUNCTION correct_seat();
 
 -- The lock on game_states comes first, so that no hand begins or ends between the look and the end.
@@ -245,6 +324,22 @@ CREATE CONSTRAINT TRIGGER room_seats_noted AFTER DELETE
     OR UPDATE OF display_name, chips, status, time_bank_ms ON room_seats
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (is_outside()) EXECUTE FUNCTION note_seat();
+
+-- Servers take rooms over one epoch at a time, outside of their journals.
+CREATE FUNCTION guard_room() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.code, OLD.next_settings, OLD.closing, OLD.rigged_deck, OLD.created_at, OLD.closed_at)
+            IS DISTINCT FROM (NEW.code, NEW.next_settings, NEW.closing, NEW.rigged_deck,
+                              NEW.created_at, NEW.closed_at)
+            OR NEW.owner_epoch NOT BETWEEN OLD.owner_epoch AND OLD.owner_epoch + 1 THEN
+        RAISE EXCEPTION 'only settings, host and status of a room are written from outside'
+            USING ERRCODE = 'CR003';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER rooms_guarded AFTER UPDATE OF code, next_settings, closing, rigged_deck, created_at,
+    closed_at, owner_epoch ON rooms
+    FOR EACH ROW WHEN (is_outside()) EXECUTE FUNCTION guard_room();
 
 CREATE FUNCTION note_room() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

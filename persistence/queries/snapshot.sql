@@ -37,11 +37,13 @@ SELECT jsonb_build_object(
                              ORDER BY seq DESC LIMIT %(recent)s) a),
     'waitlist', (SELECT coalesce(jsonb_agg(jsonb_build_object(
                      'id', q.id, 'player_id', q.player_id, 'player_name', q.player_name,
-                     'position', q.position, 'status', q.status, 'seat_number', q.seat_number,
+                     'position', q.place, 'status', q.status, 'seat_number', q.seat_number,
                      'seat_index', q.seat_index, 'expires_at', to_ms(q.expires_at),
-                     'created_at', to_ms(q.created_at)) ORDER BY q.position), '[]')
-                 FROM waitlist q
-                 WHERE q.table_id = r.id AND q.status IN ('waiting', 'called'))
+                     'created_at', to_ms(q.created_at)) ORDER BY q.place), '[]')
+                 -- Derived: while two write at once, the places as stored may have a hole.
+                 FROM (SELECT w.*, row_number() OVER (ORDER BY position, created_at, id) AS place
+                       FROM waitlist w
+                       WHERE w.table_id = r.id AND w.status IN ('waiting', 'called')) q)
 )::text
 FROM rooms r JOIN game_states g ON g.room_id = r.id
 WHERE r.id = %(room_id)s

@@ -19,7 +19,7 @@ from persistence.errors import (
     Superseded,
     Unavailable,
 )
-from persistence.journal import Journal, JournalLike
+from persistence.journal import LOCK_TIMEOUT_MS, Journal, JournalLike
 from persistence.pool import Connection, Pool
 from persistence.units import Advance, CommandDone, CommitUnit, Row
 from tests.support.live_rooms import Club, until_waiting_for_a_lock
@@ -80,14 +80,23 @@ class FakeBackend:
 class RealBackend:
     """The real journal on a database of its own."""
 
-    def __init__(self, url: str, pool: Pool, timeout_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        pool: Pool,
+        timeout_s: float = PATIENCE_S,
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    ) -> None:
         self.pool = pool
         self.url = url
         self.connections: list[Connection] = []
         self.batches: list[int] = []
         self.connect_error: Exception | None = None
         self.real = Journal(
-            self._connect, timeout_s=timeout_s, on_batch=lambda units, _: self.batches.append(units)
+            self._connect,
+            timeout_s=timeout_s,
+            lock_timeout_ms=lock_timeout_ms,
+            on_batch=lambda units, _: self.batches.append(units),
         )
         self.journal: JournalLike = self.real
 
@@ -139,7 +148,8 @@ def pool_of(url: str) -> Pool:
 @pytest.fixture
 async def real(database_url: str) -> AsyncIterator[RealBackend]:
     async with pool_of(database_url) as pool, trio.open_nursery() as nursery:
-        backend = RealBackend(database_url, pool)
+        # Tests that hold a lock mean to be waited for.
+        backend = RealBackend(database_url, pool, lock_timeout_ms=60_000)
         await nursery.start(backend.real.run)
         await backend.prepare()
         yield backend
