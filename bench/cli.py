@@ -38,6 +38,17 @@ def bench() -> None:
 
 
 @bench.command()
+@click.option("--hands", default=5_000, show_default=True, help="Hands of each variant.")
+@click.option("--seed", default=0, show_default=True, help="Of the decisions.")
+@_of_variant
+def books(hands: int, seed: int, variants: Sequence[str]) -> None:
+    """Play random hands and hold ledger, histories and every commit against each other."""
+    from bench.books import report
+
+    sys.exit(trio.run(report, hands, variants, seed))
+
+
+@bench.command()
 @click.option("--runs", default=1_000, show_default=True, help="Rooms, each with up to 50 steps.")
 @click.option("--seed", default=0, show_default=True, help="Of what is done to them.")
 def fuzz(runs: int, seed: int) -> None:
