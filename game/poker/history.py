@@ -17,7 +17,6 @@ from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
-from types import MappingProxyType
 from typing import ClassVar
 
 from msgspec import Struct
@@ -26,10 +25,7 @@ from pokerkit import (
     Card,
     HandHistory,
     HoleDealing,
-    OmahaEightOrBetterLowHand,
-    OmahaHoldemHand,
     Operation,
-    PotLimitOmahaHoldem,
     Rank,
     State,
     Suit,
@@ -39,15 +35,7 @@ from pokerkit.games import Poker
 
 from game.poker.hand import Hand
 from game.poker.hi_lo_state import HiLoState
-from game.poker.variants import from_the_flop
-
-CODES: Mapping[str, str] = MappingProxyType(
-    {"nlhe": "NT", "plo": "PO", "plo8": "PO/8", "shortdeck": "NS", "flhe": "FT"}
-)
-"""The PHH code of each variant.
-
-PHH has none for pot-limit Omaha hi-lo: `PO/8` is made like its `FO/8`, and read by `History`.
-"""
+from game.poker.variants import VARIANTS, VariantRules, from_the_flop
 
 AUTHOR = "Cardroom"
 
@@ -59,41 +47,63 @@ _QUOTES = "'''"
 _CONTROLS = dict.fromkeys((*range(32), 127), " ")
 
 
-class _PotLimitOmahaHighLow(PotLimitOmahaHoldem):
-    hand_types = (OmahaHoldemHand, OmahaEightOrBetterLowHand)  # type: ignore[assignment]
+_STANDARD_CODES = {game: code for code, game in HandHistory.game_types.items()}
 
-    def __call__(self, raw_starting_stacks: ValuesLike, player_count: int) -> State:
-        return HiLoState(
-            self.automations,
-            self.deck,
-            self.hand_types,
-            self.streets,
-            self.betting_structure,
-            self.ante_trimming_status,
-            self.raw_antes,
-            self.raw_blinds_or_straddles,
-            self.bring_in,
-            raw_starting_stacks,
-            player_count,
-            mode=self.mode,
-            divmod=self.divmod,
-            rake=self.rake,
-        )
+
+def code_of(rules: VariantRules) -> str:
+    """Return a variant's code in PHH; its name where PHH has none."""
+    return rules.phh or _STANDARD_CODES.get(rules.game) or rules.name
+
+
+def _state_of(game: Poker, raw_starting_stacks: ValuesLike, player_count: int) -> State:
+    return HiLoState(
+        game.automations,
+        game.deck,
+        game.hand_types,
+        game.streets,
+        game.betting_structure,
+        game.ante_trimming_status,
+        game.raw_antes,
+        game.raw_blinds_or_straddles,
+        game.bring_in,
+        raw_starting_stacks,
+        player_count,
+        mode=game.mode,
+        divmod=game.divmod,
+        rake=game.rake,
+    )
+
+
+def _game_of(rules: VariantRules) -> type[Poker]:
+    """Make a game that PHH has no code for out of PokerKit's own parts."""
+    references = tuple(kind.reference for kind in rules.hand_types)
+    return type(rules.name, (rules.game,), {"hand_types": references, "__call__": _state_of})
+
+
+_OTHERS = {
+    code: rules
+    for rules in VARIANTS.values()
+    if (code := code_of(rules)) not in HandHistory.game_types
+}
 
 
 class History(HandHistory):
     """A hand history; also of what PokerKit's own has no word for.
 
-    That is pot-limit Omaha hi-lo, bomb pots, and boards that were run out more than once.
+    That is variants without a code (pot-limit Omaha hi-lo), bomb pots, and boards that were run out
+    more than once.
     """
 
     game_types: ClassVar[dict[str, type[Poker]]] = {
         **HandHistory.game_types,
-        "PO/8": _PotLimitOmahaHighLow,
+        **{code: _game_of(rules) for code, rules in _OTHERS.items()},
     }
     required_field_names: ClassVar[dict[str, tuple[str, ...]]] = {
         **HandHistory.required_field_names,
-        "PO/8": HandHistory.required_field_names["PO"],
+        **{
+            code: HandHistory.required_field_names["FT" if rules.fixed_limit else "NT"]
+            for code, rules in _OTHERS.items()
+        },
     }
 
     def create_game(self) -> Poker:
@@ -192,7 +202,7 @@ def compose(hand: Hand, about: Particulars, known: Collection[int]) -> HandHisto
     return History.from_game_state(
         state.game,
         state,
-        variant=CODES[setup.variant],
+        variant=code_of(VARIANTS[setup.variant]),
         ante_trimming_status=state.ante_trimming_status,
         author=AUTHOR,
         table=_quotable(about.table),

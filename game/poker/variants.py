@@ -45,12 +45,14 @@ class VariantRules:
         hand_types: what hands are compared by; two of them split the pot (high, then low).
         bet_sizes: what the game takes as bet sizes, in big blinds: the smallest bet, or the small
             and the big bet of a fixed-limit game.
+        phh: its code in hand histories; None for that of `game`, or the name where PHH has none.
     """
 
     name: str
     game: type[Holdem]
     hand_types: tuple[type[FastHand], ...]
     bet_sizes: tuple[int, ...] = (1,)
+    phh: str | None = None
 
     @property
     def hole_cards(self) -> int:
@@ -140,7 +142,7 @@ VARIANTS: Mapping[str, VariantRules] = MappingProxyType(
         for rules in (
             VariantRules("nlhe", NoLimitTexasHoldem, (HighHand,)),
             VariantRules("plo", PotLimitOmahaHoldem, (OmahaHighHand,)),
-            VariantRules("plo8", PotLimitOmahaHoldem, (OmahaHighHand, OmahaLowHand)),
+            VariantRules("plo8", PotLimitOmahaHoldem, (OmahaHighHand, OmahaLowHand), phh="PO/8"),
             VariantRules("shortdeck", NoLimitShortDeckHoldem, (ShortDeckHand,)),
             VariantRules("flhe", FixedLimitTexasHoldem, (HighHand,), bet_sizes=(1, 2)),
         )

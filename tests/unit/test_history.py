@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pokerkit import HandHistory
+from pokerkit import HandHistory, NoLimitRoyalHoldem
 
 from game.poker.hand import Hand, HandSetup
-from game.poker.history import CODES, History, Particulars, compose, open_seats
-from game.poker.variants import VARIANTS
+from game.poker.hand_types import HighHand
+from game.poker.history import History, Particulars, code_of, compose, open_seats
+from game.poker.variants import VARIANTS, VariantRules
 from tests.support.hands import choose, make_setup, rigged_deck, shuffled_deck
 from tests.unit.test_hand_properties import seeds, setups
 
@@ -274,15 +275,18 @@ def test_a_bomb_pot_begins_on_the_flop_and_any_reader_checks_everybody_through_t
     assert (final.status, list(final.stacks)) == (False, expected)
 
 
-def test_every_variant_has_a_code() -> None:
-    assert VARIANTS.keys() <= CODES.keys()
-    assert {rules.game for rules in VARIANTS.values()} <= History.variants.keys()
-    assert set(CODES.values()) <= History.required_field_names.keys()
+def test_every_variant_has_a_code_of_its_own() -> None:
+    codes = {name: code_of(rules) for name, rules in VARIANTS.items()}
+    assert codes.items() >= {"nlhe": "NT", "plo": "PO", "plo8": "PO/8", "flhe": "FT"}.items()
+    assert codes["shortdeck"] == "NS"
+    assert len(set(codes.values())) == len(codes)
+    assert set(codes.values()) <= History.required_field_names.keys() & History.game_types.keys()
+    assert code_of(VariantRules("royal", NoLimitRoyalHoldem, (HighHand,))) == "royal"
 
 
 def test_hi_lo_omaha_without_fixed_limits_is_read_and_split() -> None:
     history = History(
-        variant=CODES["plo8"],
+        variant=code_of(VARIANTS["plo8"]),
         antes=[0, 0],
         blinds_or_straddles=[1, 2],
         min_bet=2,
