@@ -120,8 +120,9 @@ class Inspector:
 
     def _hand_line(self, told: Message) -> Message:
         assert told["board"] == self._truth.boards[told["id"]]
+        assert told["boards"] == [told["board"]]
         self._count["hand lines"] += 1
-        return told | {"board": []}
+        return told | {"board": [], "boards": []}
 
     def inspect_text(self, text: str) -> None:
         """Inspect a file: a hand history's actions have cards, each with its reason."""
@@ -144,7 +145,8 @@ class Inspector:
                     hole = self._truth.tabled.get((hand_id, history.seats[number] - 1))
                     if users[number] == self._user_id:
                         hole = self._truth.holes[hand_id, self._user_id]
-                    assert cards == ("????" if hole is None else "".join(hole))
+                    hidden = "??" * len(self._truth.holes[hand_id, users[number]])
+                    assert cards == (hidden if hole is None else "".join(hole))
                 case _:
                     assert not has_card(action)
         assert board == self._truth.boards[hand_id]

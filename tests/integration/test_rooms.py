@@ -10,13 +10,13 @@ from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from protocol.replies import Joined
 from server.rooms import Rooms
-from tests.support.live_rooms import Club, open_club
+from tests.support.live_rooms import AS_JOURNAL, Club, open_club
 from tests.support.rooms import principal
 
 pytestmark = pytest.mark.fail_after(20)
 
-BREAK = "UPDATE rooms SET next_settings = '[]' WHERE id = 'room-1'"
-MEND = "UPDATE rooms SET next_settings = NULL WHERE id = 'room-1'"
+BREAK = AS_JOURNAL + "UPDATE rooms SET next_settings = '[]' WHERE id = 'room-1'"
+MEND = AS_JOURNAL + "UPDATE rooms SET next_settings = NULL WHERE id = 'room-1'"
 
 
 @pytest.fixture
