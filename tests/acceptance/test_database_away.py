@@ -50,7 +50,7 @@ async def wired(
             "CARDROOM_HTTP_PORT": str(_free_port()),
         }
         if not start:
-            proxy.cut()
+            await proxy.cut()
         async with serving(settings, start=start) as server:
             yield server, proxy
 
@@ -189,7 +189,7 @@ async def test_nothing_is_told_while_it_is_away_and_all_goes_on_when_it_is_back(
         room_id = seated[0].room_id
         await play(seated, 8, 1)
         assert (await ready(server))[0] == 200
-        proxy.cut()
+        await proxy.cut()
         # The server has noticed, and what it had been told before is with everybody.
         await assert_away(seated[0].client, room_id)
         await told_everything(seated)
@@ -268,7 +268,7 @@ async def test_many_short_cuts_under_play_lose_nothing(database_url: str) -> Non
                         with trio.move_on_after(1.0):
                             await proxy.fallen.wait()
                     else:
-                        proxy.cut()
+                        await proxy.cut()
                     proxy.fallen = trio.Event()
                     await trio.sleep(rng.uniform(0.0, 0.4))
                     proxy.next_commit = None

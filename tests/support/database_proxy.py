@@ -37,13 +37,17 @@ class DatabaseProxy:
         self.fallen = trio.Event()
         self._socket_path = socket_path
         self._live: set[trio.CancelScope] = set()
+        self._carrying: dict[trio.SocketStream, trio.Event] = {}
         self._whole = True
 
-    def cut(self) -> None:
-        """Break every connection; new ones are broken too, until `mend`."""
-        self._whole = False
-        for scope in list(self._live):
-            scope.cancel()
+    async def cut(self) -> None:
+        """Break every connection; new ones are broken too, until `mend`.
+
+        Once it returns they are closed: what is sent then was never under way.
+        """
+        self._break()
+        for gone in list(self._carrying.values()):
+            await gone.wait()
 
     def mend(self) -> None:
         """Let everything through again."""
@@ -51,11 +55,21 @@ class DatabaseProxy:
 
     async def carry(self, client: trio.SocketStream) -> None:
         """Carry one connection."""
-        with suppress(trio.BrokenResourceError, OSError):
-            async with client:
-                if self._whole:
-                    async with await trio.open_unix_socket(self._socket_path) as database:
-                        await self._both_ways(client, database)
+        gone = self._carrying[client] = trio.Event()
+        try:
+            with suppress(trio.BrokenResourceError, OSError):
+                async with client:
+                    if self._whole:
+                        async with await trio.open_unix_socket(self._socket_path) as database:
+                            await self._both_ways(client, database)
+        finally:
+            del self._carrying[client]
+            gone.set()
+
+    def _break(self) -> None:
+        self._whole = False
+        for scope in list(self._live):
+            scope.cancel()
 
     async def _both_ways(self, client: trio.SocketStream, database: trio.SocketStream) -> None:
         with trio.CancelScope() as scope:
@@ -88,7 +102,7 @@ class DatabaseProxy:
 
     def _fall(self) -> None:
         self.next_commit = None
-        self.cut()
+        self._break()
         self.fallen.set()
 
 
