@@ -33,6 +33,7 @@ from pokerkit import (
 )
 from pokerkit.games import Poker
 
+from game.poker.dealing import BOARD_CARDS
 from game.poker.hand import Hand
 from game.poker.hi_lo_state import HiLoState
 from game.poker.variants import VARIANTS, VariantRules, from_the_flop
@@ -40,7 +41,6 @@ from game.poker.variants import VARIANTS, VariantRules, from_the_flop
 AUTHOR = "Cardroom"
 
 _DEAL_BOARD = "d db "
-_BOARD_CARDS = 5
 _UNKNOWN = Card(Rank.UNKNOWN, Suit.UNKNOWN)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUOTES = "'''"
@@ -238,7 +238,7 @@ def _with_one_board(operations: Iterable[Operation]) -> Iterator[Operation]:
     for operation in operations:
         if isinstance(operation, BoardDealing):
             dealt += len(operation.cards)
-            if dealt > _BOARD_CARDS:
+            if dealt > BOARD_CARDS:
                 continue
         yield operation
 
