@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Raw
 
-from protocol.values import BombPot
+from protocol.values import BombPot, ChatSender, MessageStatus, PushKind
 
 
 class RoomPut(NamedTuple):
@@ -318,6 +318,46 @@ class OutsideTold(NamedTuple):
     up_to: int
 
 
+class ChatMessagePut(NamedTuple):
+    """A message of a chat session, as it is told."""
+
+    message_id: str
+    session_id: str
+    player_id: str
+    sender: ChatSender
+    sender_id: str | None
+    sender_name: str
+    message_text: str
+    timestamp: int
+    seq: int
+    source: str
+
+
+class ChatMarked(NamedTuple):
+    """A message, named by its seq, was received or read."""
+
+    session_id: str
+    seq: int
+    status: MessageStatus
+    at: int
+
+
+class PushQueued(NamedTuple):
+    """A push notification to one user, or to all staff (`user_id` None).
+
+    `data` goes along for the app, as JSON. It is not worth sending after `expires_at`, if that is
+    set.
+    """
+
+    kind: PushKind
+    user_id: str | None
+    title: str
+    body: str
+    data: Raw
+    expires_at: int | None
+    at: int
+
+
 class EventTold(NamedTuple):
     """A public event as it is told; `message` is the whole of it in JSON."""
 
@@ -353,5 +393,8 @@ Change = (
     | BanGone
     | WaitlistPut
     | OutsideTold
+    | ChatMessagePut
+    | ChatMarked
+    | PushQueued
     | EventTold
 )

@@ -5,7 +5,7 @@
     PersistenceError
     ├── Unavailable            try later; nothing was committed
     │   └── OutcomeUnknown     the connection broke when a commit may have been under way
-    ├── Superseded             another writer owns the room: drop the cache, rehydrate
+    ├── Superseded             another writer was there: drop the cache, rehydrate
     ├── ConstraintViolated     the schema refused the rows
     ├── RowsRefused            the database cannot take the rows at all: a bug of ours
     ├── SchemaTooNew           the database was migrated by a newer server
@@ -58,15 +58,15 @@ class OutcomeUnknown(Unavailable):
 
 
 class Superseded(PersistenceError):
-    """The fence did not match: somebody else has written to, or owns, this room.
+    """The fence did not match: somebody else has written to, or owns, this room or chat session.
 
     Attributes:
-        room_id: the room whose commit was refused.
+        key: the id of what the refused commit was of.
     """
 
-    def __init__(self, room_id: str) -> None:
-        super().__init__(f"room {room_id}: sequence or owner epoch is no longer ours")
-        self.room_id = room_id
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key}: sequence or owner epoch is no longer ours")
+        self.key = key
 
 
 class ConstraintViolated(PersistenceError):

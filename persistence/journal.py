@@ -1,4 +1,4 @@
-"""Group commit: what many rooms decided at the same moment is committed together.
+"""Group commit: what many actors decided at the same moment is committed together.
 
 A writer takes all units that wait and commits them in one statement and one transaction. While one
 batch commits, the next one gathers; waiting for company is never needed. Every unit is fenced on
@@ -117,8 +117,8 @@ class Journal:
         must not wait. What it raises is raised here.
 
         Raises:
-            Superseded: the room is no longer at the unit's seq and epoch, or somebody wrote to it
-                from outside. Nothing was written.
+            Superseded: the room or chat session is no longer at the unit's seq and epoch, or
+                somebody wrote to it from outside. Nothing was written.
             ConstraintViolated: the schema refused a row. Nothing was written.
             Unavailable: the database was away, or somebody had a row of the room locked, for
                 `timeout_s`, or the writers have ended. Nothing was written.
@@ -130,7 +130,7 @@ class Journal:
         """
         if self._stopped:
             raise Unavailable("the server is stopping")
-        lane = self._held_lane if unit.room_id in self._held else self._lane
+        lane = self._held_lane if unit.key in self._held else self._lane
         lane.put(WaitingUnit(unit, on_committed))
         await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
@@ -212,12 +212,12 @@ class Journal:
 
     def _hold(self, waiting: WaitingUnit) -> None:
         """Put a unit aside whose room somebody has a row of locked, or give it up."""
-        self._held.add(waiting.unit.room_id)
+        self._held.add(waiting.unit.key)
         if trio.current_time() - waiting.since < self._timeout_s:
             self._held_lane.put(waiting)
             return
-        log.warning("room_locked", room_id=waiting.unit.room_id)
-        waiting.failed(Unavailable("somebody has a row of the room locked", HELD_RETRY_AFTER_S))
+        log.warning("row_locked", key=waiting.unit.key)
+        waiting.failed(Unavailable("somebody has a row of it locked", HELD_RETRY_AFTER_S))
 
     async def _commit_all(
         self, conn: Connection, batch: list[WaitingUnit], *, among: bool = False
@@ -233,7 +233,7 @@ class Journal:
             error = await _commit_together(conn, [w.unit for w in todo])
             if error is None:
                 for waiting in todo:
-                    self._held.discard(waiting.unit.room_id)
+                    self._held.discard(waiting.unit.key)
                     waiting.committed()
                 if self._on_batch is not None:
                     self._on_batch(len(todo), trio.current_time() - began)
@@ -243,13 +243,13 @@ class Journal:
                     waiting.failed(OutcomeUnknown("the connection broke during a commit"))
                 return
             state = error.sqlstate or "" if isinstance(error, psycopg.Error) else ""
-            lost = _superseded_rooms(error) if state == _SUPERSEDED_STATE else frozenset()
-            if not lost.isdisjoint(waiting.unit.room_id for waiting in todo):
+            lost = _superseded_keys(error) if state == _SUPERSEDED_STATE else frozenset()
+            if not lost.isdisjoint(waiting.unit.key for waiting in todo):
                 for waiting in todo:
-                    if waiting.unit.room_id in lost:
-                        self._held.discard(waiting.unit.room_id)
-                        waiting.failed(Superseded(waiting.unit.room_id))
-                todo = [w for w in todo if w.unit.room_id not in lost]
+                    if waiting.unit.key in lost:
+                        self._held.discard(waiting.unit.key)
+                        waiting.failed(Superseded(waiting.unit.key))
+                todo = [w for w in todo if w.unit.key not in lost]
             elif state.startswith(_ROLLED_BACK_CLASS) and retries:
                 retries -= 1
             elif len(todo) == 1 and state == _LOCKED_STATE:
@@ -301,7 +301,7 @@ def _lost(conn: Connection) -> bool:
     return conn.closed
 
 
-def _superseded_rooms(error: Exception) -> frozenset[str]:
+def _superseded_keys(error: Exception) -> frozenset[str]:
     assert isinstance(error, psycopg.Error)
     return frozenset((error.diag.message_detail or "").split("\n"))
 

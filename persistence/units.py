@@ -1,4 +1,4 @@
-"""What one commit holds: a room's decision as rows, and the fence that guards it."""
+"""What one commit holds: what an actor decided, as rows, and the fence that guards it."""
 
 from typing import NamedTuple
 
@@ -62,6 +62,33 @@ class Advance(NamedTuple):
     outside: int
 
 
+class ChatAdvance(NamedTuple):
+    """The fence of a chat session's unit, and its row: it is moved on only from this seq and number
+    of writes from outside, or made (`opens`)."""
+
+    session_id: str
+    seq: int
+    next_seq: int
+    unit_id: int
+    outside: int
+    opens: bool
+    player_id: str
+    player_name: str
+    initial_message: str
+    status: str
+    assigned_staff: str | None
+    assigned_staff_name: str | None
+    urgency: str
+    unread_by_player: int
+    unread_by_staff: int
+    created_at: int
+    updated_at: int
+    waiting_since: int
+    first_reply_at: int | None
+    last_message_at: int | None
+    resolved_at: int | None
+
+
 Row = Change | TokenGranted | CommandDone
 
 _MEMBERSHIP = frozenset(
@@ -96,21 +123,27 @@ class CommitUnit:
 
     __slots__ = ("advance", "rows")
 
-    def __init__(self, advance: Advance, rows: list[Row]) -> None:
+    def __init__(self, advance: Advance | ChatAdvance, rows: list[Row]) -> None:
         self.advance = advance
         self.rows = rows
 
     @property
-    def room_id(self) -> str:
-        """The room that the unit belongs to."""
-        return self.advance.room_id
+    def key(self) -> str:
+        """The id of the room, or of the chat session, that the unit belongs to."""
+        return self.advance[0]
 
 
 def encode_batch(units: list[CommitUnit]) -> bytes:
-    """Write units as the one document that `commit_batch` takes (see 0003_club.sql)."""
+    """Write units as the one document that `commit_batch` takes (see 0004_chat.sql)."""
     # Rooms are locked in one order, whoever locks many of them (see persistence.seen).
-    units = sorted(units, key=lambda unit: unit.room_id)
-    batch: dict[str, list[tuple[object, ...]] | bool] = {"Advance": [u.advance for u in units]}
+    units = sorted(units, key=lambda unit: unit.key)
+    rooms: list[tuple[object, ...]] = []
+    chats: list[tuple[object, ...]] = []
+    for unit in units:
+        (rooms if type(unit.advance) is Advance else chats).append(unit.advance)
+    batch: dict[str, list[tuple[object, ...]] | bool] = {"Advance": rooms}
+    if chats:
+        batch["ChatAdvance"] = chats
     events: list[tuple[object, ...]] = []
     kinds: dict[type, list[tuple[object, ...]]] = {EventTold: events}
     for unit in units:

@@ -11,12 +11,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from protocol.tags import snake
 from protocol.values import (
     ActionName,
+    AnyChatStatus,
     Card,
     Chips,
     ChipsDelta,
     DisplayName,
     EntryKey,
     GameType,
+    MessageKey,
+    MessageText,
     Notes,
     Place,
     PositiveChips,
@@ -25,7 +28,9 @@ from protocol.values import (
     RoomRole,
     RunItTimes,
     SeatIndex,
+    SessionKey,
     SettingsPatch,
+    Urgency,
     UserKey,
 )
 
@@ -39,6 +44,7 @@ CommandKey = Annotated[
 ]
 TokenText = Annotated[str, Meta(min_length=1, max_length=8192)]
 ChannelName = Annotated[str, Meta(min_length=1, max_length=200)]
+PageSize = Annotated[int, Meta(ge=1, le=200)]
 JoinCode = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,12}\Z")]
 
 
@@ -309,6 +315,77 @@ class WaitlistNoShow(EntryCommand):
     """Note that somebody who was called is not there (host and staff)."""
 
 
+# Support chat
+
+
+class ChatCommand(Command, kw_only=True):
+    """A command to one conversation's actor."""
+
+    session_id: SessionKey = ""
+
+
+class ChatSend(ChatCommand, kw_only=True):
+    """Say something.
+
+    A player's message goes to their open session, or opens one. Staff name the session, or the
+    player. `message_id` makes it happen at most once; `urgency` counts for a session that opens.
+    """
+
+    message_id: MessageKey
+    message_text: MessageText
+    player_id: UserKey | None = None
+    urgency: Urgency | None = None
+
+
+class ChatReceived(ChatCommand, kw_only=True):
+    """A message has reached a socket of the other side."""
+
+    message_id: MessageKey
+
+
+class ChatRead(ChatCommand, kw_only=True):
+    """A message was read, and with it what the same side said before it."""
+
+    message_id: MessageKey
+
+
+class ChatTyping(ChatCommand, kw_only=True):
+    """Somebody is typing, or (`typing` false) no longer is."""
+
+    typing: bool = True
+
+
+class SetChatStatus(ChatCommand, kw_only=True, tag="chat_status"):
+    """Resolve or reopen a session, or say how urgent it is (staff)."""
+
+    status: AnyChatStatus | None = None
+    urgency: Urgency | None = None
+
+
+class ChatAssign(ChatCommand, kw_only=True):
+    """Give a session to one of the staff: to oneself, unless `staff_id` says to whom; null gives it
+    to nobody."""
+
+    staff_id: UserKey | None | UnsetType = UNSET
+
+
+class ChatHistory(Command, kw_only=True):
+    """Read a session, or all that a player and staff ever said; players read their own."""
+
+    session_id: SessionKey | None = None
+    player_id: UserKey | None = None
+    before: MessageKey | None = None
+    limit: PageSize = 50
+
+
+class ChatInbox(Command, kw_only=True):
+    """List sessions, those that wait first, then by their last message; players see their own."""
+
+    status: AnyChatStatus | None = None
+    player_id: UserKey | None = None
+    limit: PageSize = 50
+
+
 class RigDeck(RoomCommand, kw_only=True):
     """Fix the next hand's deck, in the order in which it is dealt (only where configured)."""
 
@@ -353,5 +430,11 @@ AnyRoomCommand = (
 )
 """What a room's actor decides."""
 
-AnyCommand = SocketCommand | ClubCommand | AnyRoomCommand
+AnyChatCommand = ChatSend | ChatReceived | ChatRead | ChatTyping | SetChatStatus | ChatAssign
+"""What a chat session's actor decides."""
+
+ChatQuery = ChatHistory | ChatInbox
+"""What is read of chats."""
+
+AnyCommand = SocketCommand | ClubCommand | AnyRoomCommand | AnyChatCommand | ChatQuery
 """What a frame may hold."""

@@ -6,6 +6,7 @@ RoomId = NewType("RoomId", str)
 UserId = NewType("UserId", str)
 GameId = NewType("GameId", str)
 HandId = NewType("HandId", str)
+SessionId = NewType("SessionId", str)
 CommandId = NewType("CommandId", str)
 Channel = NewType("Channel", str)
 

@@ -6,7 +6,14 @@ from msgspec import UNSET, Struct, UnsetType
 
 from protocol import commands
 from protocol.values import ClubRole, RoomRole
-from protocol.views import LobbyRoom, RoomSnapshot, RoomView, WaitlistEntry
+from protocol.views import (
+    ChatMessage,
+    ChatSession,
+    LobbyRoom,
+    RoomSnapshot,
+    RoomView,
+    WaitlistEntry,
+)
 
 
 class Ok(Struct, tag_field="type", tag="ok", kw_only=True):
@@ -134,6 +141,40 @@ class WaitlistAccepted(RoleTaken, kw_only=True):
     entry: WaitlistEntry
 
 
+class ChatChanged(Ok):
+    """Answer to whatever changes a chat session: the session as it is after it."""
+
+    seq: int
+    session: ChatSession
+
+
+class ChatSent(ChatChanged):
+    """Answer to `chat_send`; to the same message sent again, the message as it is by now."""
+
+    message: ChatMessage
+
+
+class ChatMessages(Ok):
+    """Answer to `chat_history`: messages, newest last, and the session that was asked for.
+
+    Without a `session_id` it is the player's open session, or their last one (None: they have had
+    none). `more`: there are older ones, `before` the first of these. `staff_online`: somebody of
+    the staff is there.
+    """
+
+    messages: list[ChatMessage]
+    session: ChatSession | None
+    more: bool
+    staff_online: bool
+
+
+class ChatSessions(Ok):
+    """Answer to `chat_inbox`."""
+
+    sessions: list[ChatSession]
+    staff_online: bool
+
+
 REPLIES: dict[type[commands.Command], type[Ok] | type[Authenticated] | type[Hydrated]] = {
     commands.Authenticate: Authenticated,
     commands.Heartbeat: Seen,
@@ -174,5 +215,13 @@ REPLIES: dict[type[commands.Command], type[Ok] | type[Authenticated] | type[Hydr
     commands.WaitlistRemove: EntryReply,
     commands.WaitlistNoShow: EntryReply,
     commands.RigDeck: Changed,
+    commands.ChatSend: ChatSent,
+    commands.ChatReceived: ChatChanged,
+    commands.ChatRead: ChatChanged,
+    commands.ChatTyping: Ok,
+    commands.SetChatStatus: ChatChanged,
+    commands.ChatAssign: ChatChanged,
+    commands.ChatHistory: ChatMessages,
+    commands.ChatInbox: ChatSessions,
 }
 """What answers each command when it is not refused."""

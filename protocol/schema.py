@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol import commands
+from protocol.chat_events import CHAT_EVENTS
 from protocol.codec import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 from protocol.commands import AnyCommand
 from protocol.errors import CloseCode, ErrorReply
@@ -17,7 +18,7 @@ Document = dict[str, Any]
 """JSON as plain values: objects of any depth."""
 
 COMMANDS: tuple[type[commands.Command], ...] = get_args(AnyCommand)
-EVENTS: tuple[type[Event], ...] = PUBLIC_EVENTS + PRIVATE_EVENTS
+EVENTS: tuple[type[Event], ...] = PUBLIC_EVENTS + PRIVATE_EVENTS + CHAT_EVENTS
 
 _SCHEMAS = "#/components/schemas/"
 _MESSAGES = "#/components/messages/"

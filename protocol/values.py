@@ -49,6 +49,24 @@ WaitlistChange = Literal[
 ]
 """What happened to a waitlist."""
 
+MessageKey = Annotated[
+    str,
+    Meta(pattern=r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\Z"),
+]
+"""The id of a chat message: a UUID that its writer chose."""
+MessageText = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"^[^\x00]+\Z")]
+"""What is said in a chat, as it was written; only NUL cannot be stored."""
+SessionKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
+ChatStatus = Literal["waiting", "in_progress", "resolved"]
+AnyChatStatus = Literal["waiting", "in_progress", "resolved", "pending", "active"]
+"""The same with the words of older clients: pending is waiting, active is in progress."""
+Urgency = Literal["low", "normal", "high"]
+ChatSender = Literal["player", "staff", "system"]
+ChatSide = Literal["player", "staff"]
+MessageStatus = Literal["sent", "received", "read"]
+"""Whether a socket of the other side has it, and whether somebody there has read it."""
+PushKind = Literal["chat_request", "chat_message", "seat_offer", "join_request"]
+
 RunItTimes = Annotated[int, Meta(ge=1, le=3)]
 """How often the rest of the board may be dealt."""
 

@@ -9,13 +9,17 @@ from msgspec import UNSET, Struct, UnsetType
 from protocol.values import (
     AnteKind,
     BombPot,
+    ChatSender,
+    ChatStatus,
     GameStatus,
     LegalActions,
+    MessageStatus,
     RoomRole,
     RoomSettings,
     RoomStatus,
     SeatStatus,
     Street,
+    Urgency,
     Variant,
     WaitlistSource,
     WaitlistStatus,
@@ -214,6 +218,47 @@ class WaitlistEntry(Struct, frozen=True, kw_only=True):
     created_at: int
     updated_at: int
     notes: str | None | UnsetType = UNSET
+
+
+class ChatMessage(Struct, frozen=True, kw_only=True):
+    """Something said in a chat. `timestamp` is UTC in ms; `seq` orders a session's messages."""
+
+    id: str
+    session_id: str
+    player_id: str
+    sender: ChatSender
+    sender_name: str
+    message_text: str
+    timestamp: int
+    seq: int
+    status: MessageStatus
+
+
+class ChatSession(Struct, frozen=True, kw_only=True):
+    """A player's conversation with the staff, at `seq`.
+
+    `unread_by_player` counts what staff said and the player has not read, `unread_by_staff` the
+    other way round. `player_online` says whether the player has a socket; only staff are told.
+    """
+
+    id: str
+    player_id: str
+    player_name: str
+    initial_message: str
+    status: ChatStatus
+    assigned_staff: str | None
+    assigned_staff_name: str | None
+    urgency: Urgency
+    unread_by_player: int
+    unread_by_staff: int
+    created_at: int
+    updated_at: int
+    waiting_since: int
+    first_reply_at: int | None
+    last_message_at: int | None
+    resolved_at: int | None
+    seq: int
+    player_online: bool | UnsetType = UNSET
 
 
 class RecentAction(Struct, frozen=True, kw_only=True):

@@ -211,7 +211,7 @@ async def test_another_seq_or_epoch_is_superseded(backend: Backend, unit: Commit
     called: list[int] = []
     with pytest.raises(Superseded) as caught:
         await backend.journal.commit(unit, lambda: called.append(1))
-    assert caught.value.room_id == "r1"
+    assert caught.value.key == "r1"
     assert not called
     assert await backend.place("r1") == (0, 0)
 

@@ -16,7 +16,7 @@ from game.presence import Tick
 from game.state import Member, RoomState, Seat
 from persistence.errors import ConstraintViolated, OutcomeUnknown, Superseded, Unavailable
 from persistence.journal import WALLET_MISSING
-from persistence.units import CommandDone, CommitUnit
+from persistence.units import Advance, CommandDone, CommitUnit
 from protocol import commands
 from protocol.audience import Audience, Told
 from protocol.commands import AnyRoomCommand
@@ -310,6 +310,7 @@ class FakeJournal:
         on_committed()
 
     def _write(self, unit: CommitUnit) -> None:
+        assert isinstance(unit.advance, Advance)
         room_id, epoch, seq, next_seq, unit_id, _, outside = unit.advance
         if (*self.rooms[room_id][:2], self.outside.get(room_id, 0)) != (epoch, seq, outside):
             raise Superseded(room_id)
