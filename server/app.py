@@ -32,6 +32,7 @@ from server.auth.rejoin_book import RejoinBook
 from server.auth.tokens import AccessTokens
 from server.clock import now_ms
 from server.club import Club
+from server.club_database import ClubDatabase
 from server.embedded import EmbeddedPostgres
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway, GatewayLimits
 from server.http.app import create_app
@@ -180,7 +181,7 @@ class _Server:
         )
         self.outside = OutsideWrites(url, self.pool, self.rooms, node_id)
         self.club = Club(
-            pool=self.pool,
+            database=ClubDatabase(self.pool, self.readiness),
             rooms=self.rooms,
             rejoin=self.rejoin,
             readiness=self.readiness,
