@@ -123,7 +123,7 @@ class Gateway:
                 )
         except KeysUnavailable:
             raise unavailable(2.0) from None
-        await self.club.welcome(principal)
+        await self.club.accounts.welcome(principal)
         return principal, successor
 
     def entered(self, session: Session, principal: Principal) -> bool:

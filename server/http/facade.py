@@ -13,6 +13,59 @@ from server.answers import Me, Membership, Overview, QuarantinedRoom
 from server.archive import File, HandLine
 
 
+class Accounts(Protocol):
+    """The asker's own accounts."""
+
+    async def me(self, principal: Principal) -> Me:
+        """Describe the asker to themselves."""
+
+    async def ledger(
+        self, principal: Principal, before: int | None, limit: int
+    ) -> Sequence[LedgerLine]:
+        """List the asker's own ledger entries, newest first."""
+
+
+class Records(Protocol):
+    """What is kept of rooms."""
+
+    async def hands(
+        self, principal: Principal, room_id: str, before: int | None, limit: int
+    ) -> Sequence[HandLine]:
+        """List a room's finished hands, newest first."""
+
+    async def hand_history(self, principal: Principal, room_id: str, number: int) -> File:
+        """Write a finished hand in PHH, with the hole cards that the asker may know."""
+
+    async def room_books(self, principal: Principal, room_id: str) -> File:
+        """Write a room's ledger as CSV."""
+
+
+class Staff(Protocol):
+    """What only staff do."""
+
+    async def credit_wallet(
+        self,
+        principal: Principal,
+        user_id: str,
+        amount: int,
+        reason: str,
+        command_id: str | None,
+    ) -> int:
+        """Credit (or with a negative amount debit) a wallet; return the new balance."""
+
+    async def audit_log(self, principal: Principal, filters: AuditFilters) -> Sequence[AuditLine]:
+        """List lines of the audit log, newest first."""
+
+    async def overview(self, principal: Principal) -> Overview:
+        """Show the whole floor, for staff."""
+
+    async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
+        """List the rooms that crashed too often, for staff."""
+
+    async def lift_room(self, principal: Principal, room_id: str) -> None:
+        """Let a quarantined room go on, for staff."""
+
+
 class Waitlists(Protocol):
     """The waitlists, read."""
 
@@ -25,6 +78,18 @@ class Waitlists(Protocol):
 
 class Club(Protocol):
     """The club as its edges see it."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """The asker's own accounts."""
+
+    @property
+    def records(self) -> Records:
+        """What is kept of rooms."""
+
+    @property
+    def staff(self) -> Staff:
+        """What only staff do."""
 
     @property
     def waitlists(self) -> Waitlists:
@@ -54,47 +119,6 @@ class Club(Protocol):
 
     async def room_of_game(self, game_id: str) -> str:
         """Find the room of a game."""
-
-    async def me(self, principal: Principal) -> Me:
-        """Describe the asker to themselves."""
-
-    async def ledger(
-        self, principal: Principal, before: int | None, limit: int
-    ) -> Sequence[LedgerLine]:
-        """List the asker's own ledger entries, newest first."""
-
-    async def credit_wallet(
-        self,
-        principal: Principal,
-        user_id: str,
-        amount: int,
-        reason: str,
-        command_id: str | None,
-    ) -> int:
-        """Credit (or with a negative amount debit) a wallet; return the new balance."""
-
-    async def hands(
-        self, principal: Principal, room_id: str, before: int | None, limit: int
-    ) -> Sequence[HandLine]:
-        """List a room's finished hands, newest first."""
-
-    async def hand_history(self, principal: Principal, room_id: str, number: int) -> File:
-        """Write a finished hand in PHH, with the hole cards that the asker may know."""
-
-    async def room_books(self, principal: Principal, room_id: str) -> File:
-        """Write a room's ledger as CSV."""
-
-    async def audit_log(self, principal: Principal, filters: AuditFilters) -> Sequence[AuditLine]:
-        """List lines of the audit log, newest first."""
-
-    async def overview(self, principal: Principal) -> Overview:
-        """Show the whole floor, for staff."""
-
-    async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
-        """List the rooms that crashed too often, for staff."""
-
-    async def lift_room(self, principal: Principal, room_id: str) -> None:
-        """Let a quarantined room go on, for staff."""
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Say whether the club can be used, and particulars for an operator."""

@@ -20,7 +20,8 @@ from server.http.app import ALL_ROUTES
 from server.http.problems import PROBLEM_TYPE, STATUS
 from server.http.rates import Rates
 from server.settings import Settings
-from tests.support.http import ROOM, FakeClub, bearer, make_app
+from tests.support.fake_desks import ROOM
+from tests.support.http import FakeClub, bearer, make_app
 
 
 class Caller:
