@@ -1,6 +1,6 @@
 """Chat sessions and their messages, read: a session as its actor holds it, histories, inboxes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,14 +40,21 @@ SELECT session_id, player_id FROM chat_messages
 WHERE id = %(message_id)s AND (%(player_id)s::text IS NULL OR player_id = %(player_id)s)
 ORDER BY "timestamp" DESC LIMIT 1
 """
-# Of a player's sessions one is open at a time, so that time orders what was said in different ones.
-_HISTORY = f"""
+_SAID_IN_SESSION = f"""
 SELECT {_MESSAGE} FROM chat_messages m
-WHERE m.seq IS NOT NULL
-  AND (%(session_id)s::text IS NULL OR m.session_id = %(session_id)s)
-  AND (%(player_id)s::text IS NULL OR m.player_id = %(player_id)s)
+WHERE m.session_id = %(of)s AND m.seq IS NOT NULL
+  AND (%(before)s::text IS NULL OR m.seq <
+       (SELECT b.seq FROM chat_messages b
+        WHERE b.id = %(before)s AND b.session_id = m.session_id))
+ORDER BY m.seq DESC
+LIMIT %(limit)s
+"""
+# Of a player's sessions one is open at a time, so that time orders what was said in different ones.
+_SAID_WITH_PLAYER = f"""
+SELECT {_MESSAGE} FROM chat_messages m
+WHERE m.player_id = %(of)s AND m.seq IS NOT NULL
   AND (%(before)s::text IS NULL OR (m."timestamp", m.session_id, m.seq) <
-       (SELECT (b."timestamp", b.session_id, b.seq) FROM chat_messages b
+       (SELECT b."timestamp", b.session_id, b.seq FROM chat_messages b
         WHERE b.id = %(before)s AND b.player_id = m.player_id))
 ORDER BY m."timestamp" DESC, m.session_id DESC, m.seq DESC
 LIMIT %(limit)s
@@ -133,7 +140,7 @@ async def open_session_of(pool: Pool, player_id: str) -> str | None:
     rows = await _rows(
         pool,
         "SELECT id FROM chat_sessions WHERE player_id = %s AND status <> 'resolved'",
-        player_id,
+        (player_id,),
     )
     return rows[0]["id"] if rows else None
 
@@ -160,29 +167,23 @@ async def find_said(pool: Pool, message_id: str, player_id: str) -> Said | None:
     return Said(msgspec.convert(rows[0], ChatMessage), sender_id)
 
 
-async def history(
-    pool: Pool,
-    *,
-    session_id: str | None = None,
-    player_id: str | None = None,
-    before: str | None,
-    limit: int,
+async def said_in_session(
+    pool: Pool, session_id: str, before: str | None, limit: int
 ) -> tuple[list[ChatMessage], bool]:
-    """Read the last messages of a session, or of all that a player has had, before one of them.
+    """Read the last messages of a session, or the last before one of them.
 
     Returns:
-        At most `limit` messages, newest last, and whether there are older ones. None of an unknown
-        `before`.
+        At most `limit` messages, newest last, and whether there are older ones; none before an
+        unknown one.
     """
-    values = {
-        "session_id": session_id,
-        "player_id": player_id,
-        "before": before,
-        "limit": limit + 1,
-    }
-    rows = await _rows(pool, _HISTORY, values)
-    found = msgspec.convert(rows[:limit], list[ChatMessage])
-    return found[::-1], len(rows) > limit
+    return await _page(pool, _SAID_IN_SESSION, session_id, before, limit)
+
+
+async def said_with_player(
+    pool: Pool, player_id: str, before: str | None, limit: int
+) -> tuple[list[ChatMessage], bool]:
+    """Read the last messages of all that a player and staff have said, as `said_in_session`."""
+    return await _page(pool, _SAID_WITH_PLAYER, player_id, before, limit)
 
 
 async def list_sessions(
@@ -250,10 +251,18 @@ async def remove_canned_reply(pool: Pool, shortcut: str) -> bool:
     return bool(rows)
 
 
+async def _page(
+    pool: Pool, query: str, of: str, before: str | None, limit: int
+) -> tuple[list[ChatMessage], bool]:
+    rows = await _rows(pool, query, {"of": of, "before": before, "limit": limit + 1})
+    found = msgspec.convert(rows[:limit], list[ChatMessage])
+    return found[::-1], len(rows) > limit
+
+
 async def _rows(
     pool: Pool,
     query: str,
-    values: Sequence[object] | Mapping[str, object],
+    values: tuple[object, ...] | Mapping[str, object],
     *,
     read_only: bool = True,
 ) -> list[dict[str, Any]]:

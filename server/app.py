@@ -1,5 +1,6 @@
 """Where the parts are put together, started in order and stopped in order."""
 
+import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import httpx
 import structlog
 import trio
 
+from actors.chat import ChatServices
 from actors.hub import Hub
 from actors.room import RoomServices
 from actors.supervisor import ChildSpec, Intensity, Restart, Supervisor
@@ -19,6 +21,7 @@ from protocol.codec import Coding, encode
 from protocol.errors import CloseCode
 from server.auth.rejoin_book import RejoinBook
 from server.auth.tokens import AccessTokens
+from server.chats import Chats
 from server.clock import in_ms, now_ms
 from server.club import Club
 from server.club_database import ClubDatabase
@@ -162,10 +165,18 @@ class _Server:
             on_crash=lambda: self.metrics.restarted("room"),
             on_quarantine=self._quarantined,
         )
+        self.chats = Chats(
+            supervisor=self.supervisor,
+            services=self._chat_services(),
+            intensity=Intensity(settings.restart_intensity, settings.restart_window_s),
+            timeout_s=settings.db_timeout_s,
+            on_crash=lambda: self.metrics.restarted("chat"),
+        )
         self.outside = OutsideWrites(url, self.pool, self.rooms, node_id)
         self.club = Club(
             database=ClubDatabase(self.pool, self.readiness),
             rooms=self.rooms,
+            chats=self.chats,
             rejoin=self.rejoin,
             readiness=self.readiness,
             touch=lambda room_id, user_id: self.presence.touch(room_id, user_id),
@@ -250,7 +261,9 @@ class _Server:
             await self.node.resign()
 
     async def _drain(self, drained: trio.Event) -> None:
-        await self.rooms.stop(DRAIN_S)
+        async with trio.open_nursery() as stopping:
+            stopping.start_soon(self.rooms.stop, DRAIN_S)
+            stopping.start_soon(self.chats.stop, DRAIN_S)
         drained.set()
 
     async def _connect(self) -> Connection:
@@ -279,6 +292,17 @@ class _Server:
             token_life_ms=in_ms(settings.rejoin_token_ttl_s),
             old_token_life_ms=in_ms(settings.rejoin_overlap_s),
             rigging_enabled=settings.enable_rigged_decks,
+        )
+
+    def _chat_services(self) -> ChatServices:
+        return ChatServices(
+            pool=self.pool,
+            journal=self.journal,
+            hub=self.hub,
+            now=now_ms,
+            new_unit_id=lambda: secrets.randbits(63),
+            pushed=lambda: None,
+            mailbox_capacity=self._settings.mailbox_capacity,
         )
 
     def _presence(self) -> Presence:
@@ -327,6 +351,7 @@ class _Server:
         while True:
             await trio.sleep(PASSIVATION_EVERY_S)
             self.rooms.passivate_idle(self._settings.passivate_after_s)
+            self.chats.passivate_idle(self._settings.passivate_after_s)
 
     def _quarantined(self, room_id: str) -> None:
         log.error("room_quarantined", room_id=room_id)

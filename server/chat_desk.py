@@ -3,21 +3,16 @@
 import re
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 
 import msgspec
 from msgspec import UNSET
 
-from actors.chat import ChatAsk, ChatSessionActor, Opening
-from actors.hub import Hub
-from actors.registry import Registry
+from actors.chat import ChatAsk, Opening
 from game.chat import SessionOver
 from game.chat.decide import no_session
 from game.chat.handling import status_of
 from persistence import chats
 from persistence.chats import CannedReply
-from persistence.pool import Pool
 from protocol.commands import (
     AnyChatCommand,
     ChatAssign,
@@ -33,7 +28,8 @@ from protocol.ids import STAFF_PORTAL, UserId, player_channel
 from protocol.principal import Principal
 from protocol.replies import ChatChanged, ChatMessages, ChatSessions, Ok
 from protocol.views import ChatSession
-from server.posting import Answer, send
+from server.chats import Chats
+from server.club_database import ClubDatabase
 
 KNOWN_SESSIONS = 100_000
 MAX_SESSIONS_TRIED = 8
@@ -44,27 +40,14 @@ class ChatDesk:
     """Runs the commands of chats, and reads them.
 
     Args:
-        pool: the database.
+        database: the database.
         sessions: the live sessions.
-        hub: says who is there.
-        timeout_s: how long a command waits for a session that starts or restarts, in seconds.
-        database: says a database that is away as a client is told it.
     """
 
-    def __init__(
-        self,
-        *,
-        pool: Pool,
-        sessions: Registry[str, ChatSessionActor],
-        hub: Hub,
-        timeout_s: float,
-        database: Callable[[], AbstractAsyncContextManager[None]],
-    ) -> None:
-        self._pool = pool
-        self._sessions = sessions
-        self._hub = hub
-        self._timeout_s = timeout_s
+    def __init__(self, database: ClubDatabase, sessions: Chats) -> None:
         self._database = database
+        self._sessions = sessions
+        self._hub = sessions.hub
         self._open: OrderedDict[str, str] = OrderedDict()
 
     @property
@@ -115,26 +98,23 @@ class ChatDesk:
             Refused: `bad_request` where staff name neither, `forbidden` for another player's,
                 `not_found`, `unavailable`.
         """
-        player_id = None if query.session_id else self._whose(principal, query.player_id)
-        async with self._database():
+        async with self._database.use() as pool:
             if query.session_id:
-                session = await chats.read_session(self._pool, query.session_id)
+                session = await chats.read_session(pool, query.session_id)
                 if session is None or not _may_see(principal, session.player_id):
                     raise no_session()
+                owner = session.player_id
+                found = await chats.said_in_session(pool, session.id, query.before, query.limit)
             else:
-                if player_id is None:
+                owner = self._whose(principal, query.player_id) or ""
+                if not owner:
                     raise bad_field("session_id", "Say which conversation, or whose.")
-                session = await chats.latest_session_of(self._pool, player_id)
-            messages, more = await chats.history(
-                self._pool,
-                session_id=query.session_id,
-                player_id=player_id,
-                before=query.before,
-                limit=query.limit,
-            )
-            owner = player_id or (session.player_id if session else "")
-            if query.before is not None and not messages:
-                await self._require_message(query.before, owner)
+                session = await chats.latest_session_of(pool, owner)
+                found = await chats.said_with_player(pool, owner, query.before, query.limit)
+            messages, more = found
+            unknown = query.before is not None and not messages
+            if unknown and await chats.find_said(pool, query.before or "", owner) is None:
+                raise _no_message()
         return ChatMessages(
             messages=messages,
             session=session and self._seen_by(principal, session),
@@ -148,9 +128,9 @@ class ChatDesk:
         Raises:
             Refused: `forbidden` for another player's, `unavailable`.
         """
-        async with self._database():
+        async with self._database.use() as pool:
             found = await chats.list_sessions(
-                self._pool,
+                pool,
                 status=None if query.status is None else status_of(query.status),
                 player_id=self._whose(principal, query.player_id),
                 limit=query.limit,
@@ -169,8 +149,8 @@ class ChatDesk:
             Refused: `forbidden`, `unavailable`.
         """
         _require_staff(principal)
-        async with self._database():
-            return await chats.canned_replies(self._pool)
+        async with self._database.use() as pool:
+            return await chats.canned_replies(pool)
 
     async def put_canned_reply(
         self, principal: Principal, shortcut: str, message_text: str
@@ -184,10 +164,8 @@ class ChatDesk:
         shortcut = shortcut if shortcut.startswith("/") else f"/{shortcut}"
         if not SHORTCUT.match(shortcut):
             raise bad_field("shortcut", "A shortcut is one word of at most 39 characters.")
-        async with self._database():
-            return await chats.put_canned_reply(
-                self._pool, shortcut, message_text, principal.user_id
-            )
+        async with self._database.use() as pool:
+            return await chats.put_canned_reply(pool, shortcut, message_text, principal.user_id)
 
     async def remove_canned_reply(self, principal: Principal, shortcut: str) -> None:
         """Forget a canned reply.
@@ -197,8 +175,8 @@ class ChatDesk:
         """
         _require_staff(principal)
         shortcut = shortcut if shortcut.startswith("/") else f"/{shortcut}"
-        async with self._database():
-            if not await chats.remove_canned_reply(self._pool, shortcut):
+        async with self._database.use() as pool:
+            if not await chats.remove_canned_reply(pool, shortcut):
                 raise Refused(ErrorCode.NOT_FOUND, "There is no such reply.")
 
     async def _send(self, principal: Principal, command: ChatSend, source: str) -> Ok:
@@ -210,8 +188,8 @@ class ChatDesk:
                 return await self._ask(command.session_id, command, principal, source)
             if command.player_id is None:
                 raise bad_field("session_id", "Say which conversation.")
-            async with self._database():
-                name = await chats.name_of_player(self._pool, command.player_id)
+            async with self._database.use() as pool:
+                name = await chats.name_of_player(pool, command.player_id)
             opening = Opening(command.player_id, name)
         else:
             self._whose(principal, command.player_id)
@@ -242,13 +220,10 @@ class ChatDesk:
         opening: Opening | None = None,
         staff_name: str | None = None,
     ) -> Ok:
-        answer: Answer[Ok] = Answer()
-        ask = ChatAsk(command, principal, source, answer.put, opening, staff_name)
-        async with self._database():
-            await send(
-                self._sessions, session_id, ask, what="conversation", timeout_s=self._timeout_s
-            )
-        reply = await answer.get()
+        reply = await self._sessions.ask(
+            session_id,
+            lambda answer: ChatAsk(command, principal, source, answer, opening, staff_name),
+        )
         if isinstance(reply, ChatChanged):
             self._note(reply.session)
             reply.session = self._seen_by(principal, reply.session)
@@ -257,8 +232,8 @@ class ChatDesk:
     async def _expand(self, command: ChatSend) -> None:
         """Put what a canned reply says in the place of its shortcut."""
         if SHORTCUT.match(command.message_text):
-            async with self._database():
-                text = await chats.canned_text(self._pool, command.message_text)
+            async with self._database.use() as pool:
+                text = await chats.canned_text(pool, command.message_text)
             command.message_text = text or command.message_text
 
     async def _staff_name(self, principal: Principal, command: ChatAssign) -> str | None:
@@ -266,27 +241,23 @@ class ChatDesk:
             return principal.name
         if command.staff_id is None:
             return None
-        async with self._database():
-            return await chats.name_of_staff(self._pool, command.staff_id)
+        async with self._database.use() as pool:
+            return await chats.name_of_staff(pool, command.staff_id)
 
     async def _session_of_message(self, principal: Principal, message_id: str) -> str:
         own = None if principal.is_staff else principal.user_id
-        async with self._database():
-            found = await chats.session_of_message(self._pool, message_id, own)
+        async with self._database.use() as pool:
+            found = await chats.session_of_message(pool, message_id, own)
         if found is None:
             raise _no_message()
         return found
-
-    async def _require_message(self, message_id: str, player_id: str) -> None:
-        if await chats.find_said(self._pool, message_id, player_id) is None:
-            raise _no_message()
 
     async def _open_session_of(self, player_id: str) -> str | None:
         known = self._open.get(player_id)
         if known is not None:
             return known
-        async with self._database():
-            found = await chats.open_session_of(self._pool, player_id)
+        async with self._database.use() as pool:
+            found = await chats.open_session_of(pool, player_id)
         if found is not None:
             self._keep(player_id, found)
         return found

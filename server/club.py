@@ -28,6 +28,8 @@ from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView, Table
 from server.account_desk import AccountDesk
 from server.answers import Membership
 from server.auth.rejoin_book import RejoinBook, Rejoined
+from server.chat_desk import ChatDesk
+from server.chats import Chats
 from server.clock import now_ms
 from server.club_database import ClubDatabase
 from server.readiness import Readiness
@@ -61,6 +63,7 @@ class Club:
     Args:
         database: the database.
         rooms: the live rooms.
+        chats: the live chat sessions.
         rejoin: rejoin tokens.
         readiness: whether the club can be used.
         touch: is told that a user did something in a room, by whatever way.
@@ -69,6 +72,7 @@ class Club:
 
     Attributes:
         accounts: wallets, and what moved on them.
+        chats: what players and staff say to each other.
         records: what is kept of rooms.
         staff: what only staff do.
         waitlists: who waits where.
@@ -79,6 +83,7 @@ class Club:
         *,
         database: ClubDatabase,
         rooms: LiveRooms,
+        chats: Chats,
         rejoin: RejoinBook,
         readiness: Readiness,
         touch: Callable[[str, str], None],
@@ -88,6 +93,7 @@ class Club:
         self.rooms = rooms
         self.rejoin = rejoin
         self.accounts = AccountDesk(database, starting_balance)
+        self.chats = ChatDesk(database, chats)
         self.records = RecordsDesk(database)
         self.staff = StaffDesk(database, rooms, starting_balance)
         self.waitlists = WaitlistDesk(database)

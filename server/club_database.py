@@ -7,8 +7,8 @@ from persistence.errors import Unavailable
 from persistence.pool import Pool
 from persistence.snapshot import StoredRoom, read_room
 from protocol.errors import ErrorCode, Refused, bad_field
+from server.posting import unavailable
 from server.readiness import Readiness
-from server.rooms import unavailable
 
 NOT_STARTED_RETRY_S = 1.0
 

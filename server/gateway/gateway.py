@@ -19,7 +19,7 @@ from server.auth.errors import KeysUnavailable
 from server.auth.tokens import AccessTokens
 from server.club import Club
 from server.gateway.session import Session
-from server.rooms import unavailable
+from server.posting import unavailable
 from server.transport import Connection, HandshakeRequest, Refusal
 
 WEBSOCKET_PATH = "/ws"
