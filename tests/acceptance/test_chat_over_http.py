@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any, LiteralString
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+import trio
 
 from bench.outside import Outside, connected
 from bench.server_process import ServerProcess
@@ -49,9 +51,11 @@ class Person:
         body = {"playerId": self.id, "messageText": text} | fields
         return await self.ok("POST", f"{base}/send", body)
 
-    async def refused(self, method: str, path: str, body: object = None) -> tuple[int, str]:
+    async def refused(
+        self, method: str, path: str, body: object = None, **given: Any
+    ) -> tuple[int, str]:
         """Ask for something that is not to be had; return status and code."""
-        answer = await self.http.request(method, path, json=body)
+        answer = await self.http.request(method, path, json=body, **given)
         told = answer.json()
         assert answer.headers["content-type"] == "application/problem+json", told
         return answer.status_code, told["code"]
@@ -207,6 +211,52 @@ async def test_a_message_happens_once_by_whatever_way_it_comes(
     # The staff's message with the player's id is another writer's.
     stolen = {"playerId": amy.id, "messageText": "mine", "messageId": message_id}
     assert await sue.refused("POST", f"{UNIFIED}/send", stolen) == (409, "conflict")
+
+
+async def test_a_key_is_for_one_thing_in_one_conversation(newcomer: Newcomer) -> None:
+    amy, bob, sue = newcomer(), newcomer(), newcomer("staff")
+    keyed: dict[str, Any] = {"headers": {"Idempotency-Key": str(uuid4())}}
+    session_id = (await amy.say("hello"))["session"]["id"]
+    other_id = (await bob.say("hello"))["session"]["id"]
+    send = {"playerId": amy.id, "messageText": "yes?"}
+    first = await sue.ok("POST", f"{UNIFIED}/send", send, **keyed)
+    for path, body in (
+        (f"{UNIFIED}/send", send | {"playerId": bob.id}),
+        (f"{UNIFIED}/status/{session_id}", {"status": "resolved"}),
+    ):
+        assert await sue.refused("POST", path, body, **keyed) == (409, "conflict")
+    again = await sue.ok("POST", f"{UNIFIED}/send", send, **keyed)
+    assert again["message"] == first["message"]
+
+    keyed = {"headers": {"Idempotency-Key": str(uuid4())}}
+    resolve, reopen = {"status": "resolved"}, {"status": "active"}
+    await sue.ok("POST", f"{UNIFIED}/status/{session_id}", resolve, **keyed)
+    await sue.ok("POST", f"{UNIFIED}/status/{session_id}", reopen)
+    late = await sue.ok("POST", f"{UNIFIED}/status/{session_id}", resolve, **keyed)
+    assert late["session"]["status"] == "resolved"
+    elsewhere = f"{UNIFIED}/status/{other_id}"
+    assert await sue.refused("POST", elsewhere, resolve, **keyed) == (409, "conflict")
+    listed = [
+        (await person.ok("GET", f"{UNIFIED}/conversations/{person.id}"))["sessions"][0]["status"]
+        for person in (amy, bob)
+    ]
+    assert listed == ["in_progress", "waiting"]
+
+
+async def test_first_messages_at_once_open_one_session_and_the_same_one_is_said_once(
+    newcomer: Newcomer,
+) -> None:
+    amy = newcomer()
+    same = str(uuid4())
+    async with trio.open_nursery() as nursery:
+        for n in range(8):
+            nursery.start_soon(partial(amy.say, f"{n}", (UNIFIED, PLAYERS)[n % 2]))
+            nursery.start_soon(partial(amy.say, "same", messageId=same))
+    listed = await amy.ok("GET", f"{UNIFIED}/conversations/{amy.id}")
+    assert [s["unreadByStaff"] for s in listed["sessions"]] == [9]
+    page = await amy.ok("GET", f"{UNIFIED}/messages/{amy.id}")
+    assert [m["seq"] for m in page["messages"]] == list(range(1, 10))
+    assert sorted(m["messageText"] for m in page["messages"]) == [*"01234567", "same"]
 
 
 async def everything_until(staff: Outside, player_id: str, message_id: str) -> list[str]:
