@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from persistence.accounts import RoomOfUser
 from persistence.overview import TableOverview
+from persistence.push import PushCounts
 from persistence.snapshot import Standing
 from protocol.values import ClubRole, RoomRole
 
@@ -39,9 +40,10 @@ class QuarantinedRoom(Struct, frozen=True, kw_only=True):
 
 
 class Overview(Struct, frozen=True, kw_only=True):
-    """The floor: how many rooms are open, those rooms (newest first), and which are out of
-    order."""
+    """The floor: how many rooms are open, those rooms (newest first), which are out of order, and
+    what became of push notifications."""
 
     open_rooms: int
     rooms: list[TableOverview]
     quarantined: list[QuarantinedRoom]
+    push_notifications: PushCounts

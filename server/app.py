@@ -40,6 +40,7 @@ from server.metrics import Metrics
 from server.node import Identity, Node
 from server.outside import OutsideWrites
 from server.presence import Presence
+from server.push.worker import PushWorker, push_settings
 from server.readiness import Readiness
 from server.rooms import Rooms
 from server.settings import Settings, ensure_jwt_secret
@@ -150,8 +151,12 @@ class _Server:
             block_timeout_s=settings.db_timeout_s * SILENT_AFTER_TIMEOUTS,
         )
         self.journal = Journal(
-            self._connect, timeout_s=settings.db_timeout_s, on_batch=self.metrics.committed
+            self._connect,
+            timeout_s=settings.db_timeout_s,
+            on_batch=self.metrics.committed,
+            on_push=lambda: self.push.nudge(),
         )
+        self.push = PushWorker(self.pool, push_settings(settings), self.metrics.push)
         self.hub = Hub(
             encode=_framed_event,
             on_presence=lambda *seen: self.presence.note(*seen, at=self.gateway.leaving_since),
@@ -233,6 +238,7 @@ class _Server:
         await nursery.start(self.journal.run)
         await self._continue_rooms()
         self._keep("outside", self.outside.run)
+        self._keep("push", self.push.run)
         nursery.start_soon(self.node.run, self.rooms)
         nursery.start_soon(self.presence.run)
         nursery.start_soon(self.presence.upkeep)
@@ -395,6 +401,16 @@ class _Server:
             "cardroom_pool_waiting",
             "Tasks that wait for a database connection.",
             lambda: self.pool.waiting,
+        )
+        gauge(
+            "cardroom_push_waiting",
+            "Push notifications that are not done with.",
+            lambda: self.push.waiting,
+        )
+        gauge(
+            "cardroom_push_oldest_waiting_seconds",
+            "For how long the oldest of them has waited.",
+            lambda: self.push.oldest_waiting_s,
         )
         counter("cardroom_messages_in", "Messages of clients.", lambda: totals.frames_in)
         counter("cardroom_sends", "Ready frames (or runs of them) sent.", lambda: totals.frames_out)

@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct
 
 from actors.hub import Subscriber, Subscription
 from game.room_settings import settings_for_new_room
-from persistence import accounts, events, overview
+from persistence import accounts, events, overview, push
 from persistence import rooms as stored_rooms
 from persistence.accounts import AuditFilters, AuditLine, LedgerLine
 from persistence.errors import ConstraintViolated, Unavailable
@@ -91,26 +91,36 @@ class Club:
         self._touch = touch
         self._node_id = node_id
         self._starting_balance = starting_balance
-        self._known_users: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known_users: OrderedDict[str, tuple[str, bool | None]] = OrderedDict()
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Say whether the club can be used, and particulars for an operator."""
         return self._readiness.ready, self._readiness.particulars
 
     async def welcome(self, principal: Principal) -> None:
-        """See to it that a user has a wallet; at once for one seen before.
+        """See to it that a user has a wallet, and stands on the list of the staff who get push
+        notifications or does not; at once for one seen before.
 
         Raises:
             Refused: `unavailable`.
         """
-        key = (principal.user_id, principal.name)
-        if key in self._known_users:
+        # A rejoin token (it has no end of its own) says nothing of the role in the club.
+        staff = None if principal.expires_at is None else principal.is_staff
+        known = self._known_users.get(principal.user_id)
+        if known is not None and known[0] == principal.name and staff in (None, known[1]):
             return
         async with self._database():
             await accounts.ensure_wallet(
-                self._pool, principal.user_id, principal.name, self._starting_balance, now_ms()
+                self._pool,
+                principal.user_id,
+                principal.name,
+                self._starting_balance,
+                now_ms(),
+                staff=staff,
             )
-        self._known_users[key] = None
+        if staff is None and known is not None:
+            staff = known[1]
+        self._known_users[principal.user_id] = (principal.name, staff)
         if len(self._known_users) > KNOWN_USERS:
             self._known_users.popitem(last=False)
 
@@ -393,7 +403,10 @@ class Club:
         quarantined = list(await self.quarantined_rooms(principal))
         async with self._database():
             open_rooms, tables = await overview.overview(self._pool)
-        return Overview(open_rooms=open_rooms, rooms=tables, quarantined=quarantined)
+            pushes = await push.counts(self._pool)
+        return Overview(
+            open_rooms=open_rooms, rooms=tables, quarantined=quarantined, push_notifications=pushes
+        )
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
         """List the rooms that crashed too often, for staff.

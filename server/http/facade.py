@@ -26,6 +26,9 @@ class Waitlists(Protocol):
 class Club(Protocol):
     """The club as its edges see it."""
 
+    async def welcome(self, principal: Principal) -> None:
+        """Know a user from now on."""
+
     @property
     def waitlists(self) -> Waitlists:
         """The waitlists, read."""

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from persistence.accounts import AuditFilters, AuditLine, LedgerLine, RoomOfUser
 from persistence.overview import PlayerAtTable, TableOverview
+from persistence.push import PushCounts
 from protocol import commands, replies
 from protocol.commands import AnyRoomCommand, CreateRoom, ListRooms
 from protocol.errors import ErrorCode, Refused
@@ -80,6 +81,7 @@ class FakeClub:
 
     ran: list[tuple[Principal, object, str]] = field(default_factory=list)
     asked: list[tuple[object, ...]] = field(default_factory=list)
+    welcomed: list[Principal] = field(default_factory=list)
     failure: Exception | None = None
     role: RoomRole = "spectator"
     is_ready: bool = True
@@ -117,6 +119,9 @@ class FakeClub:
         if kind is replies.EntryReply:
             return replies.EntryReply(seq=7, entry=ENTRY)
         return replies.Changed(seq=7)
+
+    async def welcome(self, principal: Principal) -> None:
+        self.welcomed.append(principal)
 
     async def hydrate(
         self, principal: Principal, room_id: str, role: RoomRole | None
@@ -270,7 +275,10 @@ class FakeClub:
             },
         )
         return Overview(
-            open_rooms=1, rooms=[table], quarantined=list(await self.quarantined_rooms(principal))
+            open_rooms=1,
+            rooms=[table],
+            quarantined=list(await self.quarantined_rooms(principal)),
+            push_notifications=PushCounts(pending=1, sent=2, dead=0, skipped=0),
         )
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
