@@ -82,8 +82,7 @@ SET last_error = %(error)s,
 WHERE id = %(id)s AND status = 'pending' AND attempts = %(attempts)s
 """
 _STANDING = """
-SELECT count(*) AS waiting, to_ms(min(created_at)) AS oldest_at,
-       to_ms(min(next_attempt_at)) AS due_at
+SELECT count(*) AS waiting, to_ms(min(created_at)) AS oldest_at
 FROM push_notifications WHERE status = 'pending'
 """
 _COUNTS = """
@@ -110,11 +109,10 @@ class Notification(Struct, frozen=True, kw_only=True):
 
 
 class PushStanding(Struct, frozen=True):
-    """How many rows wait, since when the oldest does, and when the next is due (None: none)."""
+    """How many rows wait, and since when the oldest does (None: none does)."""
 
     waiting: int
     oldest_at: int | None
-    due_at: int | None
 
 
 class PushCounts(Struct, frozen=True):
@@ -212,6 +210,17 @@ async def standing(pool: Pool) -> PushStanding:
         await cursor.execute(_STANDING)
         (found,) = await cursor.fetchall()
         return found
+
+
+async def next_due(pool: Pool) -> int | None:
+    """Say when the next row is due, or due again; None where none waits."""
+    async with pool.connection(read_only=True) as conn:
+        cursor = await conn.execute(
+            "SELECT to_ms(min(next_attempt_at)) FROM push_notifications WHERE status = 'pending'"
+        )
+        (found,) = await cursor.fetchall()
+        at: int | None = found[0]
+        return at
 
 
 async def counts(pool: Pool) -> PushCounts:

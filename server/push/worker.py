@@ -78,7 +78,7 @@ class PushWorker:
 
     Attributes:
         looks: how often it has looked at the outbox.
-        waiting: rows that are not done with, as of the last look.
+        waiting: rows that are not done with, as last measured (every `poll_s`).
     """
 
     def __init__(self, pool: Pool, settings: PushSettings, count: Callable[[str], None]) -> None:
@@ -90,12 +90,8 @@ class PushWorker:
         self._news = trio.Event()
         self._busy = 0
         self._paused_until = float("-inf")
+        self._tidy_at = float("-inf")
         self._oldest_at: int | None = None
-
-    @property
-    def configured(self) -> bool:
-        """Whether there is a provider."""
-        return bool(self._settings.app_id and self._settings.api_key)
 
     @property
     def oldest_waiting_s(self) -> float:
@@ -116,6 +112,7 @@ class PushWorker:
                 self._news = trio.Event()
                 try:
                     wait_s = await self._look(provider, nursery)
+                    self.looks += 1
                 except (PersistenceError, psycopg.Error) as error:
                     log.warning("push_outbox_not_read", reason=type(error).__name__)
                     wait_s = min(FAILED_PAUSE_S, self._settings.poll_s)
@@ -124,7 +121,7 @@ class PushWorker:
 
     def _provider(self, http: httpx.AsyncClient) -> OneSignal | None:
         settings = self._settings
-        if settings.app_id is None or settings.api_key is None:
+        if not settings.app_id or not settings.api_key:
             return None
         return OneSignal(
             http,
@@ -135,29 +132,49 @@ class PushWorker:
         )
 
     async def _look(self, provider: OneSignal | None, nursery: trio.Nursery) -> float:
-        """Take from the outbox what there is room for; return how long nothing will be due."""
-        buried = await push.bury(self._pool, configured=provider is not None, now=now_ms())
-        for status, reason in buried:
-            self._count(status)
-            if provider is not None:
-                log.info("push_given_up", status=status, reason=reason)
-        free = self._settings.concurrency - self._busy
+        """Take from the outbox what there is room for; return how long nothing will be due.
+
+        However much waits, a look costs little: what goes over all that waits is for `_tidy`.
+        """
+        if provider is None or trio.current_time() >= self._tidy_at:
+            await self._tidy(provider)
+        rest_s = max(0.0, self._tidy_at - trio.current_time())
         paused_s = self._paused_until - trio.current_time()
-        if provider is not None and free > 0 and paused_s <= 0:
-            lease_ms = round(self._settings.lease_s * 1000)
-            rows = await push.claim(self._pool, limit=free, lease_ms=lease_ms, now=now_ms())
-            for row in rows:
-                self._busy += 1
-                nursery.start_soon(self._deliver, provider, row)
+        free = self._settings.concurrency - self._busy
+        if provider is None or free <= 0:
+            return rest_s
+        if paused_s > 0:
+            return min(paused_s, rest_s)
+        lease_ms = round(self._settings.lease_s * 1000)
+        rows = await push.claim(self._pool, limit=free, lease_ms=lease_ms, now=now_ms())
+        for row in rows:
+            self._busy += 1
+            nursery.start_soon(self._deliver, provider, row)
+        if len(rows) == free:
+            return rest_s
+        due_at = await push.next_due(self._pool)
+        if due_at is None:
+            return rest_s
+        due_s = (due_at - now_ms()) / 1000
+        if due_s <= 0:
+            # Due and not for the taking: it has most likely expired.
+            await self._tidy(provider)
+        return min(max(due_s, LEAST_WAIT_S), rest_s)
+
+    async def _tidy(self, provider: OneSignal | None) -> None:
+        """Give up what is not to be sent any more, and measure what waits."""
+        self._tidy_at = trio.current_time() + self._settings.poll_s
+        configured = provider is not None
+        more = True
+        while more:
+            buried = await push.bury(self._pool, configured=configured, now=now_ms())
+            more = len(buried) == push.BURY_AT_ONCE
+            for status, reason in buried:
+                self._count(status)
+                if configured:
+                    log.info("push_given_up", status=status, reason=reason)
         standing = await push.standing(self._pool)
         self.waiting, self._oldest_at = standing.waiting, standing.oldest_at
-        self.looks += 1
-        if len(buried) == push.BURY_AT_ONCE:
-            return 0.0
-        if provider is None or self._busy >= self._settings.concurrency or standing.due_at is None:
-            return self._settings.poll_s
-        due_s = max((standing.due_at - now_ms()) / 1000, paused_s, LEAST_WAIT_S)
-        return min(due_s, self._settings.poll_s)
 
     async def _deliver(self, provider: OneSignal, row: Notification) -> None:
         try:

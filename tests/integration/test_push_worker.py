@@ -193,7 +193,6 @@ async def test_without_a_provider_everything_is_skipped(
 ) -> None:
     push_id = await outbox.put("ann")
     async with working(outbox.pool, stand_in, **{missing: None}) as worked:
-        assert not worked.worker.configured
         await worked.until(skipped=1)
         await outbox.put("bob")
         worked.worker.nudge()
@@ -329,13 +328,16 @@ async def test_the_figures_say_what_waits_and_since_when(
     outbox: Outbox, stand_in: PushStandIn
 ) -> None:
     stand_in.fault = HANG
-    await outbox.put("ann", age_ms=90_000)
-    await outbox.put("bob")
-    async with working(outbox.pool, stand_in) as worked:
+    async with working(outbox.pool, stand_in, lease_s=BRIEF_S, concurrency=1000) as worked:
+        await eventually(lambda: worked.worker.looks > 0)
+        assert (worked.worker.waiting, worked.worker.oldest_waiting_s) == (0, 0.0)
+        await outbox.put("ann", age_ms=90_000)
+        await outbox.put("bob")
         await eventually(lambda: worked.worker.waiting == 2)
         assert worked.worker.oldest_waiting_s >= 90
-    async with working(outbox.pool, PushStandIn(), app_id=None) as idle:
-        assert (idle.worker.waiting, idle.worker.oldest_waiting_s) == (0, 0.0)
+        stand_in.fault = None
+        await eventually(lambda: worked.worker.waiting == 0)
+        assert worked.worker.oldest_waiting_s == 0.0
 
 
 async def test_neither_texts_nor_keys_are_logged(outbox: Outbox, stand_in: PushStandIn) -> None:
