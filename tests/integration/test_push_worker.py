@@ -27,6 +27,7 @@ from protocol import commands
 from protocol.ids import UserId, player_channel
 from server.clock import now_ms
 from server.push.onesignal import MAX_ALIASES
+from tests.support.database_proxy import database_proxy
 from tests.support.live_rooms import Socket, ask, open_club, running
 from tests.support.outbox import APP, BODY, KEY, TITLE, Outbox, Worked, eventually, working
 from tests.support.patience import PATIENCE_S
@@ -265,6 +266,26 @@ async def test_a_worker_killed_while_it_sends_leaves_what_another_delivers_once(
     assert (row.attempts, row.provider_id) == (2, push.id)
 
 
+async def test_a_database_that_goes_away_meanwhile_delays_and_repeats_nothing(
+    database_url: str, outbox: Outbox, stand_in: PushStandIn
+) -> None:
+    push_id = await outbox.put("ann")
+    stand_in.faults.append(slow(1.0))
+    with structlog.testing.capture_logs() as logs:
+        async with (
+            database_proxy(database_url) as wire,
+            Pool(wire.url, size=2, timeout_s=5.0) as pool,
+            working(pool, stand_in, lease_s=BRIEF_S) as worked,
+        ):
+            await stand_in.asked(1)
+            await wire.cut()
+            await eventually(lambda: "push_outbox_not_read" in [line["event"] for line in logs])
+            wire.mend()
+            await worked.until(sent=1)
+    assert [push.key for push in stand_in.pushes] == [str(push_id)]
+    assert (await outbox.row(push_id)).status == "sent"
+
+
 async def test_two_workers_send_nothing_twice(
     database_url: str, outbox: Outbox, stand_in: PushStandIn
 ) -> None:
@@ -283,8 +304,7 @@ async def test_no_more_requests_are_under_way_than_allowed(
     outbox: Outbox, stand_in: PushStandIn
 ) -> None:
     stand_in.fault = HANG
-    for _ in range(5):
-        await outbox.put("ann")
+    queued = [await outbox.put("ann") for _ in range(5)]
     async with working(outbox.pool, stand_in, concurrency=3) as worked:
         await stand_in.asked(3)
         looks = worked.worker.looks
@@ -292,6 +312,8 @@ async def test_no_more_requests_are_under_way_than_allowed(
         await eventually(lambda: worked.worker.looks > looks)
         assert len(stand_in.requests) == 3
         assert worked.worker.waiting == 5
+        attempts = [(await outbox.row(push_id)).attempts for push_id in queued]
+        assert sorted(attempts) == [0, 0, 1, 1, 1]
 
 
 async def test_many_recipients_are_several_requests_each_delivered_once(
