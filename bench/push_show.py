@@ -14,6 +14,7 @@ from bench.push_stand_in import (
     GARBAGE,
     HANG,
     LOST_ANSWER,
+    TRICKLE,
     Fault,
     Push,
     PushStandIn,
@@ -29,6 +30,7 @@ FAULTS: dict[str, Fault] = {
     "401": BAD_KEY,
     "garbage": GARBAGE,
     "slow": slow(3.0),
+    "trickle": TRICKLE,
 }
 _HOW = """\
 Standing in for OneSignal on {url}. Have a server send its push notifications here:

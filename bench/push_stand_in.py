@@ -21,6 +21,7 @@ from msgspec import Struct
 from bench.push_requests import Refused, checked
 
 FOR_EVER_S = 3600.0
+TRICKLE_EVERY_S = 0.02
 _JSON = "application/json"
 
 
@@ -33,6 +34,7 @@ class Fault(Struct, frozen=True):
         headers: of that answer, beside the usual ones.
         delay_s: how long the answer takes.
         taken: whether the notification is taken all the same, so that only the answer fails.
+        trickles: whether the answer comes byte by byte and never ends.
     """
 
     status: int | None = None
@@ -40,6 +42,7 @@ class Fault(Struct, frozen=True):
     headers: Mapping[str, str] = {}
     delay_s: float = 0.0
     taken: bool = False
+    trickles: bool = False
 
 
 HANG = Fault()
@@ -47,6 +50,7 @@ LOST_ANSWER = Fault(taken=True)
 BROKEN = Fault(500)
 GARBAGE = Fault(200, b"<html>Welcome to the wireless network of Hotel Astoria</html>")
 BAD_KEY = Fault(401)
+TRICKLE = Fault(200, trickles=True)
 _WORDS = {
     401: "Access denied.  Please include an 'Authorization: ...' header with a valid API key",
     429: "API rate limit exceeded.",
@@ -186,6 +190,11 @@ class PushStandIn:
         if status is None:
             await _gone_within(stream, FOR_EVER_S)
             return False
+        if fault is not None and fault.trickles:
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while True:
+                await stream.send_all(b" ")
+                await trio.sleep(TRICKLE_EVERY_S)
         sent = connection.send(
             h11.Response(
                 status_code=status,

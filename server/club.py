@@ -91,7 +91,8 @@ class Club:
         self._touch = touch
         self._node_id = node_id
         self._starting_balance = starting_balance
-        self._known_users: OrderedDict[str, tuple[str, bool | None]] = OrderedDict()
+        self._known_users: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known_staff: OrderedDict[str, bool] = OrderedDict()
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Say whether the club can be used, and particulars for an operator."""
@@ -106,8 +107,9 @@ class Club:
         """
         # A rejoin token (it has no end of its own) says nothing of the role in the club.
         staff = None if principal.expires_at is None else principal.is_staff
-        known = self._known_users.get(principal.user_id)
-        if known is not None and known[0] == principal.name and staff in (None, known[1]):
+        key = (principal.user_id, principal.name)
+        role_known = staff in (None, self._known_staff.get(principal.user_id))
+        if key in self._known_users and role_known:
             return
         async with self._database():
             await accounts.ensure_wallet(
@@ -118,11 +120,12 @@ class Club:
                 now_ms(),
                 staff=staff,
             )
-        if staff is None and known is not None:
-            staff = known[1]
-        self._known_users[principal.user_id] = (principal.name, staff)
-        if len(self._known_users) > KNOWN_USERS:
-            self._known_users.popitem(last=False)
+        self._known_users[key] = None
+        if staff is not None:
+            self._known_staff[principal.user_id] = staff
+        for known in (self._known_users, self._known_staff):
+            if len(known) > KNOWN_USERS:
+                known.popitem(last=False)
 
     async def rejoin_with(self, room_id: str | None, token: str) -> Rejoined:
         """Let somebody in by rejoin token, into the room that it is for.

@@ -16,6 +16,7 @@ from bench.push_stand_in import (
     GARBAGE,
     HANG,
     LOST_ANSWER,
+    TRICKLE,
     Fault,
     PushStandIn,
     limited,
@@ -118,7 +119,11 @@ async def test_a_provider_that_fails_is_asked_again(
     assert len(stand_in.pushes) == 1
 
 
-@pytest.mark.parametrize("fault", [HANG, LOST_ANSWER, slow(LONG_S)], ids=["hang", "lost", "slow"])
+@pytest.mark.parametrize(
+    "fault",
+    [HANG, LOST_ANSWER, slow(LONG_S), TRICKLE],
+    ids=["hang", "lost", "slow", "trickle"],
+)
 async def test_a_provider_that_does_not_answer_is_asked_again_and_delivers_once(
     outbox: Outbox, stand_in: PushStandIn, fault: Fault
 ) -> None:
