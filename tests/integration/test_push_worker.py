@@ -139,7 +139,8 @@ async def test_a_provider_that_is_not_there_is_asked_again(
     outbox: Outbox, stand_in: PushStandIn
 ) -> None:
     push_id = await outbox.put("ann")
-    async with working(outbox.pool, stand_in, base_url="http://127.0.0.1:1") as worked:
+    nowhere = {"base_url": "http://127.0.0.1:1", "lease_s": BRIEF_S}
+    async with working(outbox.pool, stand_in, **nowhere) as worked:
         await worked.until(retried=3)
     assert (await outbox.row(push_id)).last_error == "unreachable: ConnectError"
     async with working(outbox.pool, stand_in) as worked:
