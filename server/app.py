@@ -28,6 +28,7 @@ from persistence.migrate import migrate
 from persistence.pool import Connection, Pool, application_name
 from protocol.codec import Coding, encode
 from protocol.errors import CloseCode
+from protocol.events import Event
 from server.auth.rejoin_book import RejoinBook
 from server.auth.tokens import AccessTokens
 from server.clock import now_ms
@@ -40,6 +41,9 @@ from server.metrics import Metrics
 from server.node import Identity, Node
 from server.outside import OutsideWrites
 from server.presence import Presence
+from server.pusher.channels import Naming
+from server.pusher.events import frames_of
+from server.pusher.wiring import beside, open_pusher
 from server.readiness import Readiness
 from server.rooms import Rooms
 from server.settings import Settings, ensure_jwt_secret
@@ -153,7 +157,7 @@ class _Server:
             self._connect, timeout_s=settings.db_timeout_s, on_batch=self.metrics.committed
         )
         self.hub = Hub(
-            encode=_framed_event,
+            encode=framed_event,
             on_presence=lambda *seen: self.presence.note(*seen, at=self.gateway.leaving_since),
             on_drop=lambda *lost: self.gateway.dropped(*lost),
         )
@@ -226,8 +230,11 @@ class _Server:
             count=self.metrics.command,
         )
         self.presence = self._presence()
+        self.pusher = open_pusher(self._settings, self.gateway, nursery)
         await nursery.start(self.supervisor.run)
-        app = create_app(self.club, access_tokens, self._settings, self.metrics, self.addresses)
+        app = create_app(
+            self.club, access_tokens, self._settings, self.metrics, self.addresses, self.pusher
+        )
         self._keep("http", lambda: serve_http(app, self._http_socket))
         await self._await_database()
         await nursery.start(self.journal.run)
@@ -363,7 +370,7 @@ class _Server:
         settings = self._settings
         await serve_websockets(
             [self._ws_socket],
-            self.gateway.route,
+            beside(self.gateway.route, self.pusher),
             TransportLimits(
                 max_message_bytes=settings.max_message_bytes,
                 queue_messages=settings.queue_messages,
@@ -455,7 +462,10 @@ def _remove_server_file(data_dir: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _framed_event(coding: object, event: object) -> bytes:
+def framed_event(coding: object, event: Event) -> bytes:
+    """Encode an event of the hub for a coding of any of the endpoints."""
+    if isinstance(coding, Naming):
+        return frames_of(coding, event)
     assert isinstance(coding, Coding)
     return frame(encode(coding, event), text=coding is Coding.JSON)
 

@@ -30,6 +30,9 @@ class Club(Protocol):
     def waitlists(self) -> Waitlists:
         """The waitlists, read."""
 
+    async def welcome(self, principal: Principal) -> None:
+        """See to it that the club knows a user."""
+
     async def run(
         self, principal: Principal, command: AnyRoomCommand | CreateRoom | ListRooms, *, source: str
     ) -> Ok:

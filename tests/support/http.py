@@ -84,6 +84,9 @@ class FakeClub:
     role: RoomRole = "spectator"
     is_ready: bool = True
 
+    async def welcome(self, principal: Principal) -> None:
+        self._ask("welcome", principal.user_id)
+
     async def run(
         self, principal: Principal, command: AnyRoomCommand | CreateRoom | ListRooms, *, source: str
     ) -> replies.Ok:
