@@ -120,3 +120,6 @@ DIALECT = Dialect(
 )
 """Clients of Pusher know neither pings of the WebSocket nor our close codes: from 4000 to 4099, in
 which ours for a slow or a silent client are, they would never come back."""
+
+PARTING = Dialect(PING, {})
+"""For a close whose code is the protocol's already: some of those are ours for something else."""

@@ -133,6 +133,7 @@ class PusherSession:
 
     def end(self, code: int, text: str) -> None:
         """Say an error, and close with its code."""
+        self._connection.dialect = messages.PARTING
         self._connection.close(code, text, after=messages.error(code, text))
 
     # Messages
