@@ -17,7 +17,8 @@ from server.clock import now_ms
 from server.gateway.sockets import SocketsPerUser
 from server.pusher.channels import find
 from server.pusher.messages import DIALECT, PROTOCOLS, Code
-from server.pusher.session import PusherSession, may_have
+from server.pusher.people import may_have
+from server.pusher.session import PusherSession
 from server.pusher.signing import App, same_auth
 from server.transport import Connection, HandshakeRequest
 

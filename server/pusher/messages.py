@@ -73,6 +73,24 @@ class Malformed(Exception):
 decode_incoming: Callable[[str], Incoming] = msgspec.json.Decoder(Incoming).decode
 
 
+def read(incoming: Incoming, kind: type[D]) -> D:
+    """Read what a message is about, which some libraries write as JSON text.
+
+    Raises:
+        Malformed: it has not what belongs to it.
+    """
+    try:
+        return msgspec.json.decode(as_text(incoming.data), type=kind)
+    except (msgspec.DecodeError, RecursionError):
+        raise Malformed(f"The data is not that of a {incoming.event[:40]}.") from None
+
+
+def as_text(data: msgspec.Raw) -> str:
+    """Return JSON text; where the JSON is a string, that string."""
+    text = bytes(data).decode()
+    return msgspec.json.decode(text, type=str) if text.startswith('"') else text
+
+
 def message(event: str, data: object = None, channel: str | None = None) -> bytes:
     """Make the frame of a message; its data is sent as JSON text, as Pusher does."""
     text = encode_json({} if data is None else data).decode()

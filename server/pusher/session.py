@@ -8,19 +8,22 @@ import trio
 
 from protocol.errors import CloseCode, Refused
 from protocol.ids import UserId
-from protocol.principal import MAX_USER_ID_CHARS, Principal
+from protocol.principal import Principal
 from server.auth.errors import Unauthenticated
 from server.gateway.rate import TokenBucket
 from server.pusher import messages
 from server.pusher.channels import MAX_CHANNEL_CHARS, MAX_EVENT_CHARS, Found, Naming, find
+from server.pusher.feed import Feed
 from server.pusher.messages import (
     MAX_CLIENT_EVENT_BYTES,
     Code,
     Incoming,
     SigninData,
     SubscribeData,
-    UserData,
+    as_text,
+    read,
 )
+from server.pusher.people import may_have, principal_of, user_data_of
 from server.pusher.signing import same_auth
 from server.transport import Connection
 
@@ -35,31 +38,6 @@ MAX_EARLY = 8
 """Subscriptions that are made good when somebody signs in: `pusher-js` sends them before, each time
 that it connects again, and never repeats one."""
 CLIENT_EVENT = "client-"
-
-
-class Feed:
-    """A socket's place in one channel: a subscriber of the hub.
-
-    Not the socket itself, since it may have one channel under two names, and be known by a
-    signature for one channel only.
-    """
-
-    __slots__ = ("_session", "channel", "coding", "is_staff", "user_id")
-
-    def __init__(self, session: "PusherSession", found: Found, user_id: UserId) -> None:
-        self._session = session
-        self.channel = found.channel
-        self.coding = found.naming
-        self.is_staff = found.owner is None
-        self.user_id = user_id
-
-    def enqueue(self, frames: bytes) -> None:
-        """Send ready frames."""
-        self._session.deliver(frames)
-
-    def close(self, code: int, reason: str) -> None:
-        """Close the socket."""
-        self._session.close(code, reason)
 
 
 class PusherSession:
@@ -157,11 +135,11 @@ class PusherSession:
                 case "pusher:pong":
                     pass
                 case "pusher:subscribe":
-                    self._subscribe(_read(incoming, SubscribeData))
+                    self._subscribe(read(incoming, SubscribeData))
                 case "pusher:unsubscribe":
-                    self._leave(_read(incoming, SubscribeData).channel)
+                    self._leave(read(incoming, SubscribeData).channel)
                 case "pusher:signin":
-                    self._sign_in(_read(incoming, SigninData))
+                    self._sign_in(read(incoming, SigninData))
                 case event if event.startswith(CLIENT_EVENT):
                     self._pass_on(incoming)
                 case _:
@@ -232,7 +210,7 @@ class PusherSession:
         if not same_auth(data.auth, self._endpoint.app.user_auth(self.socket_id, data.user_data)):
             self.end(Code.UNAUTHORIZED, "The signature of this sign-in is not valid.")
             return
-        principal = _principal_of(data.user_data)
+        principal = principal_of(data.user_data)
         if principal is None:
             self.end(Code.UNAUTHORIZED, "The user_data has no id, or one that is too long.")
         elif self._is(principal):
@@ -297,7 +275,7 @@ class PusherSession:
         elif len(incoming.event) > MAX_EVENT_CHARS or len(incoming.data) > MAX_CLIENT_EVENT_BYTES:
             text = "The event is too long."
         else:
-            self._endpoint.publish(feed.channel, incoming.event, _as_text(incoming.data), self)
+            self._endpoint.publish(feed.channel, incoming.event, as_text(incoming.data), self)
             return
         self._complain(Code.CLIENT_EVENT_REJECTED, text)
 
@@ -321,54 +299,3 @@ class PusherSession:
 
     def _send(self, frames: bytes) -> None:
         self._connection.enqueue(frames)
-
-
-def may_have(principal: Principal, found: Found) -> bool:
-    """Say whether a channel is somebody's own."""
-    return principal.is_staff if found.owner is None else found.owner == principal.user_id
-
-
-def user_data_of(principal: Principal) -> str:
-    """Write who somebody is, to be signed."""
-    data = {
-        "id": principal.user_id,
-        "user_info": {"name": principal.name},
-        "role": principal.role,
-    }
-    return msgspec.json.encode(data).decode()
-
-
-def _principal_of(user_data: str) -> Principal | None:
-    try:
-        data = msgspec.json.decode(user_data, type=UserData)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    if not 1 <= len(data.id) <= MAX_USER_ID_CHARS:
-        return None
-    return Principal(
-        user_id=UserId(data.id),
-        name=data.id,
-        role="staff" if data.role == "staff" else "player",
-    )
-
-
-def _read(incoming: Incoming, kind: type[messages.D]) -> messages.D:
-    """Read what a message is about, which some libraries write as JSON text.
-
-    Raises:
-        Malformed: it has not what belongs to it.
-    """
-    try:
-        return msgspec.json.decode(_as_text(incoming.data), type=kind)
-    except (msgspec.DecodeError, RecursionError):
-        raise messages.Malformed(f"The data is not that of a {incoming.event[:40]}.") from None
-
-
-def _as_text(data: msgspec.Raw) -> str:
-    """Return JSON text; where the JSON is a string, that string."""
-    text = bytes(data).decode()
-    if text.startswith('"'):
-        inner = msgspec.json.decode(text)
-        assert isinstance(inner, str)
-        return inner
-    return text

@@ -12,7 +12,7 @@ import trio
 from protocol.audience import Told
 from protocol.errors import CloseCode
 from protocol.ids import STAFF_PORTAL, UserId, player_channel
-from server.pusher.session import user_data_of
+from server.pusher.people import user_data_of
 from server.transport import TransportLimits
 from tests.integration.pusher_harness import PEOPLE, Client, World, world
 from tests.integration.transport_harness import BINARY, PONG, TEXT, dialled, masked, upgrade
