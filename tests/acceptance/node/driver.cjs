@@ -55,10 +55,10 @@ const commands = {
     }
   },
   run({ code, given }) {
-    // A snippet of the documentation, with what its reader has in the surroundings of it.
+    // A snippet of the documentation, with the functions that its reader has around it.
     const show = (name, data) => report({ told: 'shown', name, data })
-    const names = Object.keys(given)
-    new Function('require', 'show', ...names, code)(require, show, ...names.map((n) => given[n]))
+    const values = Object.values(given).map((value) => () => value)
+    new Function('require', 'show', ...Object.keys(given), code)(require, show, ...values)
   },
 }
 
