@@ -116,7 +116,7 @@ def _query_parameters(route: Route) -> list[Document]:
 
 
 def _headers(route: Route) -> list[Document]:
-    if route.method == "GET":
+    if route.method == "GET" or route.access == "signed":
         return []
     return [
         {

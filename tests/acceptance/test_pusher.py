@@ -19,7 +19,7 @@ from bench.outside import connected
 from bench.server_process import ServerProcess
 from protocol.ids import STAFF_PORTAL
 from tests.acceptance.people import PLAY
-from tests.support.node import ROOT, Node, running
+from tests.support.node import ROOT, Node, node_modules, running
 from tests.support.pusher import APP, OWN, PLAYER, SETTINGS, TOLD
 from tests.support.served import PATIENT, serving, web
 
@@ -29,8 +29,13 @@ SOCKETS = 3
 SNIPPETS = re.findall(r"^```js\n(.*?)^```$", (ROOT / "docs" / "pusher.md").read_text(), re.S | re.M)
 
 
+@pytest.fixture(scope="session")
+def modules() -> Path:
+    return node_modules()
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
+def server(modules: Path) -> Iterator[ServerProcess]:
     ours = {f"CARDROOM_{name.upper()}": value for name, value in SETTINGS.items()}
     with serving(PATIENT | ours | {"CARDROOM_SOCKETS_PER_USER": str(SOCKETS)}) as server:
         yield server
@@ -40,8 +45,8 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with running() as node:
+async def node(modules: Path) -> AsyncIterator[Node]:
+    async with running(modules) as node:
         yield node
 
 

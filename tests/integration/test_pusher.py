@@ -11,15 +11,24 @@ import trio
 
 from protocol.audience import Told
 from protocol.errors import CloseCode
+from protocol.events import Event
 from protocol.ids import STAFF_PORTAL, UserId, player_channel
 from server.pusher.people import user_data_of
-from server.transport import TransportLimits
+from server.pusher.wiring import beside
+from server.transport import HandshakeRequest, Refusal, TransportLimits
 from tests.integration.pusher_harness import PEOPLE, Client, World, world
 from tests.integration.transport_harness import BINARY, PONG, TEXT, dialled, masked, upgrade
 from tests.support.patience import PATIENCE_S
 from tests.support.pusher import APP, OWN, PLAYER, TOLD
 
 pytestmark = pytest.mark.fail_after(60)
+
+
+class Unwritable(Event, kw_only=True):
+    """An event with which the hub cannot serve its subscribers."""
+
+    thing: object
+
 
 OTHERS = player_channel(UserId("30"))
 
@@ -58,6 +67,13 @@ async def test_other_paths_are_those_of_the_other_endpoint() -> None:
     async with world() as club, dialled(club.port) as peer:
         await peer.send(upgrade(f"/app/{APP.key}/more?protocol=7"))
         assert (await peer.read_head()).startswith("HTTP/1.1 404 ")
+
+
+def test_without_an_app_the_other_endpoint_is_alone() -> None:
+    def elsewhere(request: HandshakeRequest) -> Refusal:
+        return Refusal(404, "There is nothing here.")
+
+    assert beside(elsewhere, None) is elsewhere
 
 
 @pytest.mark.parametrize(
@@ -142,8 +158,7 @@ async def test_client_that_cannot_keep_up_is_closed_and_comes_back_after_a_while
     async with world() as club:
         client = await club.come("paul")
         await client.subscribed(OWN)
-        [feed] = club.hub._channels[OWN].subscriptions
-        club.hub._lost(feed, RuntimeError("events were lost"))
+        club.hub.publish(OWN, [Told(Unwritable(channel=OWN, thing=object()))])
         assert (await client.peer.read_close())[0] == 4100
         await _gone(club, 0)
 

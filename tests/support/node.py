@@ -27,26 +27,35 @@ CACHE = ROOT / "build"
 INSTALL_TIMEOUT_S = 120
 
 
-@cache
 def node_modules() -> Path:
     """Install the packages of the lock, once for all test runs, and return where they are.
 
     Without npm, or where it gets no packages, the test is skipped.
     """
+    found = _installed()
+    if isinstance(found, str):
+        pytest.skip(f"NOT TESTED with the npm packages pusher-js and pusher: {found}")
+    return found
+
+
+@cache
+def _installed() -> Path | str:
+    """Return where the packages are, or why they are not there."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("NOT TESTED with pusher-js and pusher: node or npm is missing")
+        return "node or npm is missing"
     lock = (SOURCE / "package-lock.json").read_bytes()
     home = CACHE / f"node-{hashlib.sha256(lock).hexdigest()[:12]}"
     CACHE.mkdir(exist_ok=True)
     # Other workers of this run want the same.
     with (CACHE / "node.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        if not home.exists():
-            _install(home)
+        if not home.exists() and (reason := _install(home)):
+            return reason
     return home / "node_modules"
 
 
-def _install(home: Path) -> None:
+def _install(home: Path) -> str:
+    """Install the packages in a folder; return why that failed, if it did."""
     scratch = home.with_suffix(".new")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
@@ -54,15 +63,13 @@ def _install(home: Path) -> None:
         shutil.copy(SOURCE / name, scratch)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     try:
-        subprocess.run(
-            command, cwd=scratch, check=True, capture_output=True, timeout=INSTALL_TIMEOUT_S
-        )
-    except subprocess.CalledProcessError as failed:
-        said = failed.stderr.decode(errors="replace").strip()[-500:]
-        pytest.skip(f"NOT TESTED with pusher-js and pusher: npm ci failed: {said}")
+        done = subprocess.run(command, cwd=scratch, capture_output=True, timeout=INSTALL_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        pytest.skip("NOT TESTED with pusher-js and pusher: npm ci did not end in time")
+        return f"npm ci did not end within {INSTALL_TIMEOUT_S} s"
+    if done.returncode:
+        return f"npm ci failed: {done.stderr.decode(errors='replace').strip()[:300]}"
     scratch.rename(home)
+    return ""
 
 
 class Node:
@@ -113,9 +120,8 @@ class Node:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Node]:
-    """Run a Node process with the packages."""
-    modules = await trio.to_thread.run_sync(node_modules)
+async def running(modules: Path) -> AsyncIterator[Node]:
+    """Run a Node process with the packages of `node_modules`."""
     environment = {**os.environ, "NODE_PATH": str(modules)}
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
