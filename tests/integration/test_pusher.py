@@ -69,7 +69,7 @@ async def test_other_paths_are_those_of_the_other_endpoint() -> None:
         assert (await peer.read_head()).startswith("HTTP/1.1 404 ")
 
 
-def test_without_an_app_the_other_endpoint_is_alone() -> None:
+async def test_without_an_app_the_other_endpoint_is_alone() -> None:
     def elsewhere(request: HandshakeRequest) -> Refusal:
         return Refusal(404, "There is nothing here.")
 
