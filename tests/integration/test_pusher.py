@@ -405,9 +405,9 @@ async def test_signed_data_without_a_user_signs_nobody_in(data: str) -> None:
 async def test_signing_in_makes_good_the_subscriptions_before_it() -> None:
     async with world() as club:
         client = await club.come()
-        for name in (OWN, STAFF_PORTAL, OTHERS):
+        for name in (OWN, STAFF_PORTAL, OTHERS, "#server-to-user-29"):
             assert await client.refused(name) == 401
-        await client.send("pusher:unsubscribe", {"channel": OTHERS})
+        await client.send("pusher:unsubscribe", {"channel": "#server-to-user-29"})
         await client.send("pusher:signin", {"token": "paul"})
         assert (await client.told())["event"] == "pusher:signin_success"
         answer = await client.told()
