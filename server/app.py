@@ -26,14 +26,13 @@ from persistence.errors import Unavailable
 from persistence.journal import Journal
 from persistence.migrate import migrate
 from persistence.pool import Connection, Pool, application_name
-from protocol.codec import Coding, encode
 from protocol.errors import CloseCode
-from protocol.events import Event
 from server.auth.rejoin_book import RejoinBook
 from server.auth.tokens import AccessTokens
 from server.clock import now_ms
 from server.club import Club
 from server.embedded import EmbeddedPostgres
+from server.framing import framed_event
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway, GatewayLimits
 from server.http.app import create_app
 from server.http.serving import serve_http
@@ -41,13 +40,11 @@ from server.metrics import Metrics
 from server.node import Identity, Node
 from server.outside import OutsideWrites
 from server.presence import Presence
-from server.pusher.channels import Naming
-from server.pusher.events import frames_of
 from server.pusher.wiring import beside, open_pusher
 from server.readiness import Readiness
 from server.rooms import Rooms
 from server.settings import Settings, ensure_jwt_secret
-from server.transport import Transport, TransportLimits, frame
+from server.transport import Transport, TransportLimits
 from server.transport import serve as serve_websockets
 
 log = structlog.stdlib.get_logger(__name__)
@@ -460,14 +457,6 @@ def _remove_server_file(data_dir: Path) -> None:
         return
     if isinstance(told, dict) and told.get("pid") == os.getpid():
         path.unlink(missing_ok=True)
-
-
-def framed_event(coding: object, event: Event) -> bytes:
-    """Encode an event of the hub for a coding of any of the endpoints."""
-    if isinstance(coding, Naming):
-        return frames_of(coding, event)
-    assert isinstance(coding, Coding)
-    return frame(encode(coding, event), text=coding is Coding.JSON)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -17,8 +17,8 @@ from protocol.errors import CloseCode, ErrorCode, Refused
 from protocol.events import SeatOffered
 from protocol.ids import UserId
 from protocol.principal import Principal
-from server.app import framed_event
 from server.auth.errors import Unauthenticated
+from server.framing import framed_event
 from server.gateway.sockets import Closable, SocketsPerUser
 from server.pusher.endpoint import PusherEndpoint, PusherLimits
 from server.pusher.wiring import beside

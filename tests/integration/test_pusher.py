@@ -186,6 +186,7 @@ async def test_client_that_cannot_keep_up_is_closed_and_comes_back_after_a_while
         '{"event":"pusher_internal:subscription_succeeded","data":{}}',
         '{"event":"waitlist_update","channel":"player-29","data":{}}',
         '{"event":"pusher:subscribe","data":{"channel":"\\ud800"}}',
+        '{"event":"client-x","data":"\\ud800 and more text behind it"}',
         "[" * 5000,
     ],
 )

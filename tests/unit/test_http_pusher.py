@@ -18,7 +18,7 @@ from actors.hub import Hub
 from protocol.events import Published
 from protocol.ids import STAFF_PORTAL
 from protocol.principal import Principal
-from server.app import framed_event
+from server.framing import framed_event
 from server.gateway.sockets import SocketsPerUser
 from server.http.app import ALL_ROUTES
 from server.pusher.channels import Naming

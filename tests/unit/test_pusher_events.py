@@ -13,7 +13,7 @@ from protocol.audience import Told
 from protocol.codec import Coding, encode
 from protocol.events import Event, Published, SeatOffered, WaitlistUpdate
 from protocol.ids import STAFF_PORTAL
-from server.app import framed_event
+from server.framing import framed_event
 from server.pusher.channels import Naming, find
 from server.pusher.events import frames_of
 from tests.support.pusher import OWN, TOLD, ToldAs
