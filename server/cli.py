@@ -14,10 +14,12 @@ import trio
 
 from persistence.errors import PersistenceError
 from server import logs
-from server.app import SERVER_FILE, Addresses, CannotServe, StoppedEarly, run_server
+from server.app import StoppedEarly, run_server
 from server.auth.tokens import mint
 from server.database_cli import audit, export_hands_command, migrate
+from server.database_start import CannotServe
 from server.embedded import EmbeddedFailed
+from server.server_file import Addresses, ServerFile
 from server.settings import Settings, SettingsError, ensure_jwt_secret, load, masked
 
 log = structlog.stdlib.get_logger(__name__)
@@ -186,13 +188,12 @@ def _mint(settings: Settings, user: str, name: str, role: str, ttl_s: int) -> st
 
 
 def _websocket_url(settings: Settings) -> str:
-    try:
-        port = msgspec.json.decode((settings.data_dir / SERVER_FILE).read_bytes())["ws_port"]
-    except FileNotFoundError:
+    told = ServerFile(settings.data_dir).read()
+    if told is None:
         raise click.ClickException(
             f"No server runs with the data folder {settings.data_dir}; start one with `make serve`."
-        ) from None
-    return f"ws://{settings.host}:{port}/ws"
+        )
+    return f"ws://{settings.host}:{told.ws_port}/ws"
 
 
 if __name__ == "__main__":

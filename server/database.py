@@ -4,15 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import psycopg
 
 from persistence.connection import TrioConnection
 from persistence.migrate import Connection, current_version, known_version
 from persistence.pool import Pool
-from server.app import SERVER_FILE
 from server.embedded import EmbeddedPostgres
+from server.server_file import ServerFile
 from server.settings import Settings
 
 CONNECT_TIMEOUT_S = 10.0
@@ -76,9 +75,11 @@ async def existing_database(settings: Settings) -> AsyncIterator[Pool]:
 
 def _url_of_running_server(data_dir: Path) -> str | None:
     """Return what the server's own file says, if that server lives: a killed one leaves it."""
-    try:
-        told = msgspec.json.decode((data_dir / SERVER_FILE).read_bytes())
-        serves = "serve" in psutil.Process(told["pid"]).cmdline()
-    except (FileNotFoundError, msgspec.DecodeError, psutil.Error):
+    told = ServerFile(data_dir).read()
+    if told is None:
         return None
-    return str(told["database_url"]) if serves else None
+    try:
+        serves = "serve" in psutil.Process(told.pid).cmdline()
+    except psutil.Error:
+        return None
+    return told.database_url if serves else None

@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from persistence import nodes
-from persistence.errors import PersistenceError
+from persistence.errors import PersistenceError, Unavailable
 from persistence.pool import Pool
 from server.rooms import Rooms
 
@@ -18,6 +18,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 NODE_FILE = "node_id"
 RENEWALS_PER_LEASE = 3
+RETRY_S = 0.5
 
 
 class Identity:
@@ -76,6 +77,16 @@ class Node:
         self._pool = pool
         self._address = address
         self._lease_s = lease_s
+
+    async def begin(self, rooms: Rooms) -> None:
+        """Go on with every table, however often the database goes away meanwhile."""
+        while True:
+            try:
+                await self.continue_rooms(rooms)
+                return
+            except Unavailable as away:
+                log.warning("waiting_for_database", reason=away.reason)
+                await trio.sleep(RETRY_S)
 
     async def continue_rooms(self, rooms: Rooms) -> int:
         """Enter the node and go on with every room that it had, or that nobody has.

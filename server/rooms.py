@@ -4,14 +4,13 @@ What can keep a message from its room is turned into the refusal that a client i
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import structlog
-import trio
 
 from actors.hub import Hub, Subscriber, Subscription
 from actors.mailbox import MailboxClosed, MailboxFull
-from actors.registry import Quarantined, Registry, RegistryClosed, State
+from actors.registry import Registry, State
 from actors.room import (
     ACTOR_PREFIX,
     Ask,
@@ -25,7 +24,6 @@ from actors.supervisor import (
     Intensity,
     Quarantine,
     Supervisor,
-    SupervisorStopped,
     crash_id,
 )
 from game.decide import InternalCommand
@@ -33,43 +31,12 @@ from game.presence import TakenOver
 from persistence import hydration, nodes
 from persistence.errors import Unavailable
 from protocol.commands import AnyRoomCommand
-from protocol.errors import ErrorCode, Refused
+from protocol.errors import Refused
 from protocol.principal import Principal
 from protocol.replies import Ok
+from server.posting import Answer, busy, send, unavailable
 
 log = structlog.stdlib.get_logger(__name__)
-
-T = TypeVar("T")
-
-
-class Answer(Generic[T]):
-    """A place where an actor leaves its answer and a task waits for it."""
-
-    __slots__ = ("_come", "_value")
-
-    def __init__(self) -> None:
-        self._come = trio.Event()
-        self._value: T | Refused | None = None
-
-    def put(self, value: T | Refused) -> None:
-        """Leave the answer."""
-        self._value = value
-        self._come.set()
-
-    async def get(self) -> T:
-        """Wait for the answer.
-
-        Raises:
-            Refused: that was the answer.
-
-        Cancellation: the command may be carried out without anybody learning of it.
-        """
-        await self._come.wait()
-        value = self._value
-        if isinstance(value, Refused):
-            raise value
-        assert value is not None
-        return value
 
 
 class Rooms:
@@ -133,7 +100,7 @@ class Rooms:
         try:
             actor.mailbox.put_nowait(message)
         except MailboxFull:
-            raise _busy() from None
+            raise busy("room") from None
         except MailboxClosed:
             return False
         return True
@@ -145,21 +112,7 @@ class Rooms:
             Refused: `not_found`, `moved`, `busy`, `unavailable`, `room_unavailable`; the message
                 is nowhere then.
         """
-        try:
-            with trio.fail_after(self._timeout_s):
-                await self._registry.send(room_id, message)
-        except MailboxFull:
-            raise _busy() from None
-        except Quarantined as quarantined:
-            raise Refused(
-                ErrorCode.ROOM_UNAVAILABLE,
-                "This room is out of order; staff has been told.",
-                {"id": quarantined.crash_id},
-            ) from None
-        except Unavailable as away:
-            raise unavailable(away.retry_after_s) from None
-        except (trio.TooSlowError, RegistryClosed, SupervisorStopped):
-            raise unavailable(1.0) from None
+        await send(self._registry, room_id, message, what="room", timeout_s=self._timeout_s)
 
     async def ask(
         self, room_id: str, command: AnyRoomCommand, principal: Principal, source: str
@@ -289,19 +242,6 @@ class Rooms:
             return False
         self._on_crash()
         return True
-
-
-def unavailable(retry_after_s: float) -> Refused:
-    """Make the refusal for a database, or a server, that is away."""
-    return Refused(
-        ErrorCode.UNAVAILABLE,
-        "The server cannot do this now; try again.",
-        retry_after_s=retry_after_s,
-    )
-
-
-def _busy() -> Refused:
-    return Refused(ErrorCode.BUSY, "This room has more to do than it can take.", retry_after_s=0.5)
 
 
 def _undelivered(actor: RoomActor, messages: list[Any]) -> None:

@@ -1,28 +1,21 @@
 """The waitlists as the club's front desk knows them: whose, at which table, in which order."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-
 from persistence import waitlist
-from persistence.pool import Pool
 from protocol.commands import EntryCommand, WaitlistCommand, WaitlistJoin, WaitlistLeave
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.principal import Principal
 from protocol.views import WaitlistEntry
+from server.club_database import ClubDatabase
 
 
 class WaitlistDesk:
     """Reads waitlists, and finds the table that a command is about.
 
     Args:
-        pool: the database.
-        database: says a database that is away as a client is told it.
+        database: the database.
     """
 
-    def __init__(
-        self, pool: Pool, database: Callable[[], AbstractAsyncContextManager[None]]
-    ) -> None:
-        self._pool = pool
+    def __init__(self, database: ClubDatabase) -> None:
         self._database = database
 
     async def complete(self, command: WaitlistCommand, *, default: str = "") -> str:
@@ -38,8 +31,8 @@ class WaitlistDesk:
         table_id = named_table(command)
         entry_id = _entry_id(command)
         if not table_id and entry_id is not None:
-            async with self._database():
-                found = await waitlist.table_of_entry(self._pool, entry_id)
+            async with self._database.use() as pool:
+                found = await waitlist.table_of_entry(pool, entry_id)
             if found is None:
                 raise Refused(ErrorCode.NOT_FOUND, "There is no such entry.")
             table_id = found
@@ -48,8 +41,8 @@ class WaitlistDesk:
             raise bad_field("table_id", "Say which table.")
         if isinstance(command, WaitlistJoin) and _is_nameless(command):
             assert command.player_id is not None
-            async with self._database():
-                command.player_name = await waitlist.name_of(self._pool, command.player_id)
+            async with self._database.use() as pool:
+                command.player_name = await waitlist.name_of(pool, command.player_id)
         return table_id
 
     async def of_table(self, principal: Principal, table_id: str) -> list[WaitlistEntry]:
@@ -58,8 +51,8 @@ class WaitlistDesk:
         Raises:
             Refused: `not_found`, `unavailable`.
         """
-        async with self._database():
-            queue = await waitlist.queue_of(self._pool, table_id)
+        async with self._database.use() as pool:
+            queue = await waitlist.queue_of(pool, table_id)
         if queue is None:
             raise Refused(ErrorCode.NOT_FOUND, "There is no such table.")
         if principal.is_staff or principal.user_id == queue.host_id:
@@ -74,8 +67,8 @@ class WaitlistDesk:
         """
         if not principal.is_staff and player_id != principal.user_id:
             raise Refused(ErrorCode.FORBIDDEN, "These requests are somebody else's.")
-        async with self._database():
-            entries = await waitlist.entries_of(self._pool, player_id)
+        async with self._database.use() as pool:
+            entries = await waitlist.entries_of(pool, player_id)
         return entries if principal.is_staff else waitlist.without_notes(entries)
 
 

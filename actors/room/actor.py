@@ -11,18 +11,13 @@ import structlog
 import trio
 
 from actors.mailbox import Mailbox
+from actors.refusals import internal, unavailable
 from actors.room import telling
 from actors.room.batch import Batch
 from actors.room.deciding import decide_ask, decide_outside, decide_own
 from actors.room.messages import Ask, Attach, Disowned, Message, WrittenOutside
 from actors.room.outcomes import Outcomes
-from actors.room.refusals import (
-    COMMANDS_KEY,
-    RoomLost,
-    internal,
-    refusal_by_schema,
-    unavailable,
-)
+from actors.room.refusals import COMMANDS_KEY, RoomLost, refusal_by_schema
 from actors.room.services import RoomServices
 from game.decide import next_deadline
 from game.presence import TakenOver, Tick

@@ -5,12 +5,12 @@ from collections import OrderedDict
 import msgspec
 from msgspec import UNSET
 
+from actors.refusals import unavailable, used_otherwise
 from actors.room.messages import Ask
-from actors.room.refusals import unavailable
 from actors.room.services import RoomServices
 from persistence import events
 from persistence.errors import Unavailable
-from protocol.errors import ErrorCode, Refused
+from protocol.errors import Refused
 from protocol.replies import REPLIES, Joined, Ok, RoleTaken
 
 REMEMBERED_OUTCOMES = 256
@@ -53,7 +53,7 @@ class Outcomes:
             return refusal
         kind, room_id, stored = found
         if kind != ask.kind or room_id != self._room_id:
-            return _used_otherwise()
+            return used_otherwise()
         reply = msgspec.json.decode(stored, type=REPLIES[type(ask.command)])
         assert isinstance(reply, Ok)
         self.remember(ask, reply)
@@ -61,16 +61,8 @@ class Outcomes:
 
     def _for(self, ask: Ask, kind: str, outcome: Ok | Refused) -> Ok | Refused:
         if kind != ask.kind:
-            return _used_otherwise()
+            return used_otherwise()
         if isinstance(outcome, Joined | RoleTaken):
             token = self._services.known_token(self._room_id, ask.principal.user_id)
             return msgspec.structs.replace(outcome, rejoin_token=UNSET if token is None else token)
         return outcome
-
-
-def _used_otherwise() -> Refused:
-    return Refused(
-        ErrorCode.CONFLICT,
-        "This command_id was used for another command.",
-        {"field": "command_id"},
-    )

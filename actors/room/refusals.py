@@ -1,7 +1,6 @@
 """How a room says what went wrong."""
 
-from actors.supervisor import crash_id
-from persistence.errors import ConstraintViolated, Unavailable
+from persistence.errors import ConstraintViolated
 from persistence.journal import WALLET_MISSING
 from protocol.errors import ErrorCode, Refused
 
@@ -24,24 +23,6 @@ class RoomLost(Exception):
     def __init__(self, refusal: Refused) -> None:
         super().__init__(str(refusal))
         self.refusal = refusal
-
-
-def unavailable(away: Unavailable) -> Refused:
-    """Say that the database is away and nothing was changed."""
-    return Refused(
-        ErrorCode.UNAVAILABLE,
-        "The database cannot be reached; nothing was changed.",
-        retry_after_s=away.retry_after_s,
-    )
-
-
-def internal(error: Exception) -> Refused:
-    """Say that something is broken here, and under which id it is in the log."""
-    return Refused(
-        ErrorCode.INTERNAL,
-        "Something went wrong here; it was noted under this id.",
-        {"id": crash_id(error)},
-    )
 
 
 def refusal_by_schema(error: Exception) -> Refused | None:

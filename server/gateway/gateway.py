@@ -19,7 +19,7 @@ from server.auth.tokens import AccessTokens
 from server.club import Club
 from server.gateway.session import Session
 from server.gateway.sockets import Closable, SocketsPerUser
-from server.rooms import unavailable
+from server.posting import unavailable
 from server.transport import Connection, HandshakeRequest, Refusal
 
 WEBSOCKET_PATH = "/ws"
@@ -124,7 +124,7 @@ class Gateway:
                 )
         except KeysUnavailable:
             raise unavailable(2.0) from None
-        await self.club.welcome(principal)
+        await self.club.accounts.welcome(principal)
         return principal, successor
 
     def entered(self, session: Session, principal: Principal) -> bool:

@@ -12,9 +12,13 @@ from actors.room import Ask
 from actors.supervisor import crash_id
 from protocol.codec import BadMessage, Coding, decode_command, encode
 from protocol.commands import (
+    AnyChatCommand,
     AnyCommand,
     AnyRoomCommand,
     Authenticate,
+    ChatCommand,
+    ChatHistory,
+    ChatInbox,
     CreateRoom,
     Heartbeat,
     Hydrate,
@@ -177,6 +181,8 @@ class Session:
                 self._start(command, self._join_by_code)
             case WaitlistCommand() if needs_look_up(command):
                 self._start(command, self._to_waitlist)
+            case ChatCommand() | ChatHistory() | ChatInbox():
+                self._start(command, self._chat)
             case Authenticate():
                 raise AssertionError("taken before")
             case _:
@@ -269,6 +275,20 @@ class Session:
         club = self._gateway.club
         room_id = await club.waitlists.complete(command, default=self._room_id)
         await club.rooms.send(room_id, self._ask(command, self._principal))
+
+    async def _chat(self, command: AnyCommand) -> None:
+        assert self._principal is not None
+        began = trio.current_time()
+        desk = self._gateway.club.chats
+        match command:
+            case ChatHistory():
+                reply: Ok = await desk.history(self._principal, command)
+            case ChatInbox():
+                reply = await desk.inbox(self._principal, command)
+            case _:
+                assert isinstance(command, AnyChatCommand)
+                reply = await desk.run(self._principal, command, source="websocket")
+        self._answer(command, began, reply)
 
     async def _hydrate(self, command: AnyCommand) -> None:
         assert isinstance(command, Hydrate)

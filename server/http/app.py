@@ -23,7 +23,19 @@ from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from server.auth.errors import KeysUnavailable, Unauthenticated
 from server.auth.tokens import AccessTokens
-from server.http import games, me, operation, pusher, records, rooms, staff, waitlist
+from server.http import (
+    chat,
+    games,
+    me,
+    older_chat,
+    operation,
+    pusher,
+    records,
+    rooms,
+    staff,
+    staff_chats,
+    waitlist,
+)
 from server.http.answers import write_answer
 from server.http.bodies import FORM, Body, NoBody, UserRef, read_body, read_form, read_query
 from server.http.calls import (
@@ -47,7 +59,8 @@ from server.pusher.endpoint import PusherEndpoint
 from server.pusher.signing import BadSignature
 from server.settings import Settings
 
-MAX_BODY_BYTES = 16 * 1024
+MAX_BODY_BYTES = 64 * 1024
+"""Room for the longest chat message, however much of it a client escapes: 12 bytes a character."""
 MAX_SIGNED_BODY_BYTES = 256 * 1024
 """Ten events of 10 KiB, in JSON within JSON."""
 SIGNED_PATHS = "/apps/"
@@ -63,6 +76,9 @@ ALL_ROUTES: tuple[Route, ...] = (
     *me.ROUTES.all,
     *records.ROUTES.all,
     *staff.ROUTES.all,
+    *chat.ROUTES.all,
+    *older_chat.ROUTES.all,
+    *staff_chats.ROUTES.all,
     *pusher.ROUTES.all,
     *operation.ROUTES.all,
 )

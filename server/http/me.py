@@ -13,12 +13,12 @@ ROUTES = Routes("me")
 @ROUTES("GET", "/api/me", takes=MeBody, answers=Me)
 async def me(call: Call, _: MeBody) -> Me:
     """Get one's name, role, balance and rooms."""
-    return await call.club.me(call.principal)
+    return await call.club.accounts.me(call.principal)
 
 
 @ROUTES("GET", "/api/me/ledger", takes=LedgerQuery, answers=LedgerAnswer)
 async def my_ledger(call: Call, query: LedgerQuery) -> Struct:
     """List what moved on one's wallet and stacks, newest first."""
-    entries = list(await call.club.ledger(call.principal, query.before, query.limit))
+    entries = list(await call.club.accounts.ledger(call.principal, query.before, query.limit))
     more = len(entries) == query.limit
     return LedgerAnswer(entries=entries, next_before=entries[-1].id if more else None)

@@ -85,7 +85,7 @@ class ChannelQuery(Body, frozen=True, kw_only=True):
 async def pusher_auth(call: Call, body: ChannelAuthBody) -> Response:
     """Sign that a socket may subscribe to a private channel of the asker's own."""
     _check_socket_id(body.socket_id)
-    await call.club.welcome(call.principal)
+    await call.club.accounts.welcome(call.principal)
     auth = call.pusher.authorize(call.principal, body.socket_id, body.channel_name)
     if auth is None:
         raise Refused(ErrorCode.FORBIDDEN, "This channel is not for you.")
@@ -96,7 +96,7 @@ async def pusher_auth(call: Call, body: ChannelAuthBody) -> Response:
 async def pusher_user_auth(call: Call, body: SocketBody) -> Response:
     """Sign that a socket is the asker's, for signing in on it."""
     _check_socket_id(body.socket_id)
-    await call.club.welcome(call.principal)
+    await call.club.accounts.welcome(call.principal)
     data = user_data_of(call.principal)
     return _json({"auth": call.pusher.app.user_auth(body.socket_id, data), "user_data": data})
 

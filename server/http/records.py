@@ -19,7 +19,9 @@ CSV = "text/csv; charset=utf-8"
 @ROUTES("GET", f"{_ROOM}/hands", takes=HandsQuery, answers=HandsAnswer)
 async def list_hands(call: Call, query: HandsQuery) -> Struct:
     """List a room's finished hands, newest first."""
-    hands = list(await call.club.hands(call.principal, call.room_id, query.before, query.limit))
+    hands = list(
+        await call.club.records.hands(call.principal, call.room_id, query.before, query.limit)
+    )
     more = len(hands) == query.limit
     return HandsAnswer(hands=hands, next_before=hands[-1].number if more else None)
 
@@ -28,13 +30,15 @@ async def list_hands(call: Call, query: HandsQuery) -> Struct:
 async def hand_history(call: Call, _: NoBody) -> Response:
     """Get a finished hand's history in PHH, with the cards that the asker may know."""
     number = int(call.path["number"])
-    return _download(await call.club.hand_history(call.principal, call.room_id, number), PHH)
+    return _download(
+        await call.club.records.hand_history(call.principal, call.room_id, number), PHH
+    )
 
 
 @ROUTES("GET", f"{_ROOM}/ledger.csv", takes=NoBody, answers=CSV)
 async def ledger_csv(call: Call, _: NoBody) -> Response:
     """Get the room's ledger, one row per player and sitting (host and staff)."""
-    return _download(await call.club.room_books(call.principal, call.room_id), CSV)
+    return _download(await call.club.records.room_books(call.principal, call.room_id), CSV)
 
 
 def _download(file: File, media_type: str) -> Response:

@@ -21,7 +21,7 @@ ROUTES = Routes("staff")
 )
 async def overview(call: Call, _: NoBody) -> Struct:
     """Show every open room: its status, who plays, how many wait; and rooms out of order."""
-    return await call.club.overview(call.principal)
+    return await call.club.staff.overview(call.principal)
 
 
 @ROUTES(
@@ -35,7 +35,7 @@ async def overview(call: Call, _: NoBody) -> Struct:
 async def credit_wallet(call: Call, body: CreditBody) -> Struct:
     """Credit a wallet, or with a negative amount debit it."""
     user_id = call.path["user_id"]
-    balance = await call.club.credit_wallet(
+    balance = await call.club.staff.credit_wallet(
         call.principal, user_id, body.amount, body.reason, call.command_id
     )
     return WalletAnswer(user_id=user_id, balance=balance)
@@ -59,7 +59,7 @@ async def audit_log(call: Call, query: AuditQuery) -> Struct:
         before=query.before,
         limit=query.limit,
     )
-    entries = list(await call.club.audit_log(call.principal, filters))
+    entries = list(await call.club.staff.audit_log(call.principal, filters))
     more = len(entries) == query.limit
     return AuditAnswer(entries=entries, next_before=entries[-1].id if more else None)
 
@@ -74,7 +74,7 @@ async def audit_log(call: Call, query: AuditQuery) -> Struct:
 )
 async def quarantined_rooms(call: Call, _: NoBody) -> Struct:
     """List the rooms that crashed too often and wait for an operator."""
-    return QuarantineAnswer(rooms=list(await call.club.quarantined_rooms(call.principal)))
+    return QuarantineAnswer(rooms=list(await call.club.staff.quarantined_rooms(call.principal)))
 
 
 @ROUTES(
@@ -87,7 +87,7 @@ async def quarantined_rooms(call: Call, _: NoBody) -> Struct:
 )
 async def lift_room(call: Call, _: NoBody) -> Struct:
     """Let a quarantined room go on."""
-    await call.club.lift_room(call.principal, call.room_id)
+    await call.club.staff.lift_room(call.principal, call.room_id)
     return LiftedAnswer(room_id=call.room_id)
 
 

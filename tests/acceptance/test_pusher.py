@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -139,6 +140,44 @@ async def test_waitlist_reaches_players_and_staff(server: ServerProcess, node: N
             assert update["table_id"] == room_id
         await player.delete(f"/api/seat-requests/{entry['id']}")
         await heard(node, paul, OWN, "waitlist_ended")
+
+
+async def test_conversation_reaches_both_sides_under_all_names(
+    server: ServerProcess, node: Node
+) -> None:
+    paul, sue = await connect(node, server, PLAYER), await connect(node, server, "sue")
+    await subscribe(node, sue, STAFF_PORTAL)
+    await subscribe(node, paul, OWN)
+    async with (
+        connected(server.ws_url, token=server.token(PLAYER)) as player,
+        connected(server.ws_url, token=server.token("sue", role="staff")) as staff,
+    ):
+        ids = [str(uuid4()) for _ in range(3)]
+        sent = await player.ask("chat_send", message_id=ids[0], message_text="Is there a seat?")
+        session = {"session_id": sent["session"]["id"]}
+        await player.ask("chat_send", message_id=ids[1], message_text="Hello?")
+        await staff.ask("chat_received", message_id=ids[1], **session)
+        await staff.ask("chat_read", **session)
+        await staff.ask("chat_send", message_id=ids[2], message_text="In a minute.", **session)
+        await player.ask("chat_received", message_id=ids[2], **session)
+        await player.ask("chat_read", **session)
+        await player.ask("chat_typing", **session)
+        await staff.ask("chat_typing", **session)
+        await staff.ask("chat_status", status="resolved", **session)
+        for client, channel in ((sue, STAFF_PORTAL), (paul, OWN)):
+            names = {name for told in TOLD if told.event.channel == channel for name in told.names}
+            # Who is there is told of conversations that were open before.
+            for name in names - {"chat-online"}:
+                await heard(node, client, channel, name)
+    for channel, client, name, said in (
+        (STAFF_PORTAL, sue, "new-player-message", ids[:2]),
+        (OWN, paul, "new-gre-message", ids[2:]),
+        (OWN, paul, "chat-message-received", ids[2:]),
+        (OWN, paul, "message-sent", ids[:2]),
+    ):
+        told = [data for event, data in node.events(client, channel) if event == name]
+        assert [data["message"]["id"] for data in told] == said
+        assert all(data["session_id"] == session["session_id"] for data in told)
 
 
 async def test_every_event_of_chat_comes_from_a_back_end_too(

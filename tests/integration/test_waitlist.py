@@ -1,7 +1,6 @@
 """A waitlist in the database: what its actor holds is what is read back, after every step."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -212,13 +211,8 @@ async def test_an_offer_ends_by_itself(club: Club) -> None:
     assert (await waitlist.entries_of(club.pool, "kim"))[0].status == "expired"
 
 
-@asynccontextmanager
-async def _there() -> AsyncIterator[None]:
-    yield
-
-
 async def test_a_command_finds_its_table_and_the_name_of_whom_it_adds(club: Club) -> None:
-    desk = WaitlistDesk(club.pool, _there)
+    desk = WaitlistDesk(club.database())
     async with running(club.actor()) as actor:
         entry_id = await join(actor, "kim")
         await ask(actor, "kim", commands.WaitlistLeave())
@@ -244,7 +238,7 @@ async def test_a_command_finds_its_table_and_the_name_of_whom_it_adds(club: Club
 
 
 async def test_who_reads_a_queue_and_whose_requests(club: Club) -> None:
-    desk = WaitlistDesk(club.pool, _there)
+    desk = WaitlistDesk(club.database())
     async with running(club.actor()) as actor:
         await join(actor, "kim", notes="secret")
     for user_id, shown in (("kim", UNSET), ("ann", UNSET), (HOST, "secret"), (STAFF, "secret")):

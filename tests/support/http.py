@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
-from persistence.accounts import AuditFilters, AuditLine, LedgerLine, RoomOfUser
-from persistence.overview import PlayerAtTable, TableOverview
 from protocol import commands, replies
 from protocol.commands import AnyRoomCommand, CreateRoom, ListRooms
 from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from protocol.schema import reply_of
-from protocol.values import ClubRole, RoomRole, RoomSettings, Winner
+from protocol.values import ClubRole, RoomRole
 from protocol.views import (
     BanView,
     LobbyRoom,
@@ -22,26 +20,25 @@ from protocol.views import (
     RoomSnapshot,
     RoomView,
     SpectatorView,
-    WaitlistEntry,
 )
-from server.answers import Me, Membership, Overview, QuarantinedRoom
-from server.archive import File, HandLine, PlayerOfHand
+from server.answers import Membership
 from server.auth.tokens import AccessTokens, mint
 from server.http.app import HttpApp, create_app
 from server.metrics import Metrics
 from server.pusher.endpoint import PusherEndpoint
 from server.settings import Settings
+from tests.support.fake_desks import (
+    ENTRY,
+    ROOM,
+    FakeAccounts,
+    FakeChats,
+    FakeRecords,
+    FakeStaff,
+    FakeWaitlists,
+)
 
 SECRET = "a secret of the tests that is long enough"
 
-ROOM = RoomView(
-    id="r1",
-    code="ABC234",
-    host_id="amy",
-    status="waiting",
-    created_at=1,
-    **{name: getattr(RoomSettings(), name) for name in RoomSettings.__struct_fields__},
-)
 LOBBY_ROOM = LobbyRoom(
     seats_taken=0,
     spectators=0,
@@ -50,27 +47,6 @@ LOBBY_ROOM = LobbyRoom(
         for name in LobbyRoom.__struct_fields__
         if name not in ("seats_taken", "spectators")
     },
-)
-
-
-ENTRY = WaitlistEntry(
-    id="e1",
-    table_id="r1",
-    player_id="amy",
-    player_name="Amy",
-    has_client=True,
-    seat_number=None,
-    position=1,
-    game_type=None,
-    min_buy_in=None,
-    max_buy_in=None,
-    status="waiting",
-    source="player_portal",
-    seat_index=None,
-    called_at=None,
-    expires_at=None,
-    created_at=1,
-    updated_at=1,
 )
 
 
@@ -85,14 +61,17 @@ class FakeClub:
     role: RoomRole = "spectator"
     is_ready: bool = True
 
-    async def welcome(self, principal: Principal) -> None:
-        self._ask("welcome", principal.user_id)
+    def __post_init__(self) -> None:
+        self.accounts = FakeAccounts(self._ask)
+        self.records = FakeRecords(self._ask)
+        self.staff = FakeStaff(self._ask)
+        self.waitlists = FakeWaitlists(self._ask)
+        self.chats = FakeChats(self._ask, self._run)
 
     async def run(
         self, principal: Principal, command: AnyRoomCommand | CreateRoom | ListRooms, *, source: str
     ) -> replies.Ok:
-        self.ran.append((principal, command, source))
-        self._fail()
+        self._run(principal, command, source)
         kind = reply_of(type(command))
         if isinstance(command, ListRooms):
             return replies.Rooms(rooms=[LOBBY_ROOM])
@@ -172,132 +151,12 @@ class FakeClub:
             raise Refused(ErrorCode.NOT_FOUND, "There is no such game.")
         return "r1"
 
-    async def me(self, principal: Principal) -> Me:
-        self._ask("me")
-        room = RoomOfUser(id="r1", code="ABC234", name="Table", role="player", seat_index=3)
-        return Me(
-            user_id=principal.user_id,
-            name=principal.name,
-            role=principal.role,
-            balance=10_000,
-            rooms=[room],
-        )
-
-    async def ledger(
-        self, principal: Principal, before: int | None, limit: int
-    ) -> Sequence[LedgerLine]:
-        self._ask("ledger", before, limit)
-        line = LedgerLine(
-            id=9,
-            account="wallet",
-            amount=-5,
-            kind="buy_in",
-            reason=None,
-            room_id="r1",
-            hand_id=None,
-            at=1,
-        )
-        return [line]
-
-    async def credit_wallet(
-        self,
-        principal: Principal,
-        user_id: str,
-        amount: int,
-        reason: str,
-        command_id: str | None,
-    ) -> int:
-        self._ask("credit_wallet", user_id, amount, reason, command_id)
-        return 10_000 + amount
-
-    async def hands(
-        self, principal: Principal, room_id: str, before: int | None, limit: int
-    ) -> Sequence[HandLine]:
-        self._ask("hands", room_id, before, limit)
-        line = HandLine(
-            number=9,
-            id="h9",
-            variant="nlhe",
-            started_at=1,
-            ended_at=2,
-            players=[PlayerOfHand(seat_index=3, user_id="amy", display_name="Amy")],
-            board=["Ah", "Kd", "2c"],
-            boards=[["Ah", "Kd", "2c"]],
-            pot=300,
-            winners=[Winner(3, "amy", 290, "two pair")],
-        )
-        return [line]
-
-    async def hand_history(self, principal: Principal, room_id: str, number: int) -> File:
-        self._ask("hand_history", room_id, number)
-        return File(f"ABC234-{number}.phh", "variant = 'NT'\n")
-
-    async def room_books(self, principal: Principal, room_id: str) -> File:
-        self._ask("room_books", room_id)
-        return File("ABC234-ledger.csv", "net\r\n")
-
-    async def audit_log(self, principal: Principal, filters: AuditFilters) -> Sequence[AuditLine]:
-        self._ask("audit_log", filters)
-        line = AuditLine(
-            id=9,
-            at=1,
-            user_id="amy",
-            role="player",
-            action="kick",
-            room_id="r1",
-            subject_id="bob",
-            source="http",
-            details={"some_reason": "rude"},
-        )
-        return [line]
-
-    async def overview(self, principal: Principal) -> Overview:
-        self._ask("overview")
-        player = PlayerAtTable(
-            user_id="bob",
-            display_name="Bob",
-            seat_index=3,
-            chips=500,
-            status="active",
-            connected=True,
-        )
-        table = TableOverview(
-            players=[player],
-            in_hand=True,
-            spectators=0,
-            pending_requests=1,
-            waitlist_length=2,
-            **{
-                name: getattr(ROOM, name)
-                for name in TableOverview.__struct_fields__
-                if hasattr(ROOM, name)
-            },
-        )
-        return Overview(
-            open_rooms=1, rooms=[table], quarantined=list(await self.quarantined_rooms(principal))
-        )
-
-    async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
-        self._ask("quarantined_rooms")
-        return [QuarantinedRoom(room_id="r1", since=1, reason="ValueError", crash_id="c1")]
-
-    async def lift_room(self, principal: Principal, room_id: str) -> None:
-        self._ask("lift_room", room_id)
-
-    @property
-    def waitlists(self) -> FakeClub:
-        return self
-
-    async def of_table(self, principal: Principal, table_id: str) -> Sequence[WaitlistEntry]:
-        self._ask("of_table", table_id)
-        return [ENTRY]
-
-    async def of_player(self, principal: Principal, player_id: str) -> Sequence[WaitlistEntry]:
-        self._ask("of_player", player_id)
-        return [ENTRY]
-
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         return self.is_ready, {"database": "there", "rigged_decks": False}
+
+    def _run(self, principal: Principal, command: object, source: str) -> None:
+        self.ran.append((principal, command, source))
+        self._fail()
 
     def _ask(self, name: str, *arguments: object) -> None:
         self.asked.append((name, *arguments))

@@ -24,6 +24,8 @@ from protocol.errors import Refused
 from protocol.events import Event
 from protocol.replies import Ok
 from protocol.values import ClubRole
+from server.club_database import ClubDatabase
+from server.readiness import Readiness
 from tests.support.hands import shuffled_deck
 from tests.support.patience import PATIENCE_S
 from tests.support.rooms import HOST, START, make_room, principal
@@ -113,6 +115,12 @@ class Club:
     def actor(self, room_id: str = "room-1") -> RoomActor:
         """Make the actor of a room; it hydrates when it runs."""
         return RoomActor(room_id, self.services)
+
+    def database(self) -> ClubDatabase:
+        """Give the database out as a server does that has started."""
+        readiness = Readiness()
+        readiness.started = True
+        return ClubDatabase(self.pool, readiness)
 
     async def one(self, query: str, *values: object) -> Any:
         """Read one value."""

@@ -1,0 +1,113 @@
+"""All live chat sessions of this process: found on demand, handed commands."""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from actors.chat import ACTOR_PREFIX, ChatAsk, ChatServices, ChatSessionActor
+from actors.registry import Registry
+from actors.supervisor import Intensity, Quarantine, Supervisor
+from persistence.errors import Unavailable
+from protocol.errors import Refused
+from protocol.replies import Ok
+from server.posting import Answer, send, unavailable
+
+MakeAsk = Callable[[Callable[[Ok | Refused], None]], ChatAsk]
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Chats:
+    """The chat sessions that this process has in memory.
+
+    Args:
+        supervisor: keeps the actors running.
+        services: what all of them share.
+        intensity: how many restarts a session has before it is quarantined.
+        timeout_s: how long a command waits for a session that starts or restarts, in seconds.
+        on_crash: told of each crash, for the metrics.
+    """
+
+    def __init__(
+        self,
+        *,
+        supervisor: Supervisor,
+        services: ChatServices,
+        intensity: Intensity,
+        timeout_s: float,
+        on_crash: Callable[[], None],
+    ) -> None:
+        self.hub = services.hub
+        self._supervisor = supervisor
+        self._timeout_s = timeout_s
+        self._on_crash = on_crash
+        self._registry: Registry[str, ChatSessionActor] = Registry(
+            supervisor=supervisor,
+            factory=lambda session_id: ChatSessionActor(session_id, services),
+            intensity=intensity,
+            on_crash=self._crashed,
+            on_quarantine=lambda actor: log.error("chat_quarantined", session_id=actor.session_id),
+            undelivered=_undelivered,
+        )
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+    async def ask(self, session_id: str, make_ask: MakeAsk) -> Ok:
+        """Have a command carried out and wait for its reply.
+
+        Args:
+            session_id: whose command it is.
+            make_ask: makes the ask with the way for its answer.
+
+        Raises:
+            Refused: any code; nothing was changed.
+
+        Cancellation: the command may be carried out all the same.
+        """
+        answer: Answer[Ok] = Answer()
+        await send(
+            self._registry,
+            session_id,
+            make_ask(answer.put),
+            what="conversation",
+            timeout_s=self._timeout_s,
+        )
+        return await answer.get()
+
+    def quarantined(self) -> dict[str, Quarantine]:
+        """Tell which sessions crashed too often, and why."""
+        return {
+            name.removeprefix(ACTOR_PREFIX): quarantine
+            for name, quarantine in self._supervisor.quarantined.items()
+            if name.startswith(ACTOR_PREFIX)
+        }
+
+    def lift(self, session_id: str) -> None:
+        """Let a quarantined session go on.
+
+        Raises:
+            KeyError: it is not in quarantine.
+        """
+        self._supervisor.lift(f"{ACTOR_PREFIX}{session_id}")
+
+    def passivate_idle(self, idle_s: float) -> int:
+        """Let sessions leave memory that had nothing to do for so many seconds; return how many."""
+        return self._registry.passivate_idle(idle_s)
+
+    async def stop(self, within_s: float) -> None:
+        """Let every session finish what it has, for at most so many seconds."""
+        await self._registry.stop_all(within_s)
+
+    def _crashed(self, actor: ChatSessionActor, error: Exception, life: int) -> bool:
+        if isinstance(error, Unavailable):
+            return False
+        self._on_crash()
+        return True
+
+
+def _undelivered(actor: ChatSessionActor, asks: list[Any]) -> None:
+    for ask in asks:
+        if isinstance(ask, ChatAsk):
+            ask.answer(unavailable(1.0))

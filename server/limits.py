@@ -1,0 +1,32 @@
+"""The settings as the limits of the parts that hold them."""
+
+from protocol.errors import CloseCode
+from server.gateway.gateway import GatewayLimits
+from server.settings import Settings
+from server.transport import TransportLimits
+
+
+def gateway_limits(settings: Settings) -> GatewayLimits:
+    """Say what one client may do."""
+    return GatewayLimits(
+        settings.commands_per_s,
+        settings.command_burst,
+        settings.sockets_per_user,
+        settings.auth_timeout_s,
+    )
+
+
+def transport_limits(settings: Settings) -> TransportLimits:
+    """Say what one socket may do."""
+    return TransportLimits(
+        max_message_bytes=settings.max_message_bytes,
+        queue_messages=settings.queue_messages,
+        queue_bytes=settings.queue_bytes,
+        handshake_timeout_s=settings.handshake_timeout_s,
+        max_half_open=settings.half_open_handshakes,
+        idle_s=settings.idle_socket_s,
+        idle_code=CloseCode.IDLE,
+        ping_interval_s=settings.ping_interval_s,
+        send_timeout_s=settings.send_timeout_s,
+        close_timeout_s=settings.close_timeout_s,
+    )
