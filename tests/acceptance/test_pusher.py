@@ -180,6 +180,24 @@ async def test_conversation_reaches_both_sides_under_all_names(
         assert all(data["session_id"] == session["session_id"] for data in told)
 
 
+async def test_portal_that_listens_makes_its_user_online(server: ServerProcess, node: Node) -> None:
+    async with (
+        web(server, "31") as player,
+        connected(server.ws_url, token=server.token("sue", role="staff")) as staff,
+    ):
+        body = {"playerId": "31", "messageText": "Anybody?"}
+        assert (await player.post("/api/unified-chat/send", json=body)).status_code == 200
+
+        async def online() -> bool:
+            [session] = (await staff.ask("chat_inbox", player_id="31"))["sessions"]
+            return bool(session["player_online"])
+
+        portal = await connect(node, server, "31")
+        assert not await online()
+        await subscribe(node, portal, "player-31")
+        assert await online()
+
+
 async def test_every_event_of_chat_comes_from_a_back_end_too(
     server: ServerProcess, node: Node
 ) -> None:
