@@ -48,7 +48,6 @@ class ChatScene:
                 hub=club.hub,
                 now=lambda: club.now,
                 new_unit_id=lambda: secrets.randbits(63),
-                pushed=lambda: None,
                 mailbox_capacity=1_000,
             ),
             intensity=Intensity(restarts=1_000),
