@@ -188,6 +188,8 @@ BEGIN
     NEW.status := coalesce(NEW.status, 'sent');
     NEW."timestamp" := coalesce(NEW."timestamp", now());
     NEW.source := coalesce(NEW.source, 'external');
+    -- Who answers may be given the conversation.
+    NEW.sender_id := nullif(left(NEW.sender_id, 64), '');
     NEW.received_at := CASE WHEN NEW.status <> 'sent' THEN now() END;
     NEW.read_at := CASE WHEN NEW.status = 'read' THEN now() END;
     SELECT * INTO chat FROM chat_sessions WHERE id = NEW.session_id;

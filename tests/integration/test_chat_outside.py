@@ -69,6 +69,20 @@ async def test_a_staff_message_answers(scene: ChatScene) -> None:
     assert row["first_reply_at"] is not None
 
 
+async def test_whoever_answers_under_an_odd_id_breaks_nothing(scene: ChatScene) -> None:
+    for number, sender_id in enumerate(("", "x" * 65)):
+        await scene.say(player := f"p{number}", "hello")
+        await scene.write(
+            "INSERT INTO chat_messages (player_id, sender, sender_id, message_text) "
+            "VALUES (%s, 'staff', %s, 'hi')",
+            player,
+            sender_id,
+        )
+    await scene.told()
+    given = "SELECT array_agg(assigned_staff ORDER BY player_id) FROM chat_sessions"
+    assert await scene.club.one(given) == [None, "x" * 64]
+
+
 async def test_a_system_message_is_told_and_answers_nothing(scene: ChatScene) -> None:
     sent = await scene.say("ann", "hello")
     await scene.told()

@@ -99,6 +99,7 @@ class ChatScene:
     async def told(self) -> tuple[list[Event], dict[str, list[Event]]]:
         """Have everything told that was written; return what staff and players heard since."""
         while found := await untold_chats(self.club.pool):
+            assert self.crashes == 0
             await self.sessions.take_up_writes(found)
             await trio.sleep(0.002)
         ids = await self.club.one("SELECT coalesce(array_agg(id), '{}') FROM chat_sessions")
