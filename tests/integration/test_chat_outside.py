@@ -390,6 +390,16 @@ async def test_a_command_finds_what_was_written_before_it(scene: ChatScene) -> N
     assert by_session[await session_id(scene)] == ["new-chat-request", "chat-message-received"]
 
 
+async def test_nothing_is_decided_on_what_somebody_has_changed(scene: ChatScene) -> None:
+    await scene.say("ann", "hello")
+    await scene.told()
+    await scene.write("UPDATE chat_requests SET urgency = 'high'")
+    reply = await scene.say("ann", "urgent")
+    assert reply.session.urgency == "high"
+    staff, _ = await scene.told()
+    assert names(staff) == ["chat-status-changed", "chat-message-received"]
+
+
 async def test_of_two_servers_one_tells(scene: ChatScene, database_url: str) -> None:
     async with chat_scene(database_url) as second:
         sent = await scene.say("ann", "hello")
