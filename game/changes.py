@@ -333,6 +333,22 @@ class ChatMessagePut(NamedTuple):
     source: str
 
 
+class ChatMessageTold(NamedTuple):
+    """A message that somebody wrote past the server, as it was told."""
+
+    message_id: str
+    player_id: str
+    seq: int
+    timestamp: int
+
+
+class ChatOutsideTold(NamedTuple):
+    """What was written to a chat session from outside is told, up to the entry with this id."""
+
+    session_id: str
+    up_to: int
+
+
 class ChatMarked(NamedTuple):
     """A message, named by its seq, was received or read."""
 
@@ -394,6 +410,8 @@ Change = (
     | WaitlistPut
     | OutsideTold
     | ChatMessagePut
+    | ChatMessageTold
+    | ChatOutsideTold
     | ChatMarked
     | PushQueued
     | EventTold

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 from psycopg.rows import dict_row
 
-from game.chat import ChatState, Said, Unread
+from game.chat import ChatState, ChatWrite, Said, Unread, Unsaid
 from persistence.pool import Pool
 from protocol.values import ChatStatus
 from protocol.views import ChatMessage, ChatSession
@@ -28,9 +28,28 @@ SELECT {_SESSION}, s.unit_id, s.outside,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(m.id, m.seq, m.sender, m.status)
                                   ORDER BY m.seq), '[]')
         FROM chat_messages m
-        WHERE m.session_id = s.id AND m.status <> 'read' AND m.seq IS NOT NULL) AS unread
+        WHERE m.session_id = s.id AND m.status <> 'read' AND m.seq IS NOT NULL) AS unread,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(o.id, o.relation, o.before, o.after)
+                                  ORDER BY o.id), '[]')
+        FROM outside_chat_writes o WHERE o.session_id = s.id) AS untold,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(m.id, m.sender, m.sender_id, m.sender_name,
+                                                    m.message_text, to_ms(m."timestamp"),
+                                                    m.status)), '[]')
+        FROM chat_messages m WHERE m.session_id = s.id AND m.seq IS NULL) AS unsaid,
+       EXISTS (SELECT FROM chat_sessions e
+               WHERE e.player_id = s.player_id AND e.id <> s.id AND e.status <> 'resolved')
+           AS elsewhere
 FROM chat_sessions s WHERE s.id = %s
 """
+_LAST_TOLD = (
+    "player_name",
+    "initial_message",
+    "status",
+    "assigned_staff",
+    "assigned_staff_name",
+    "urgency",
+)
+"""What of a session may be written from outside."""
 _SAID = f"""
 SELECT {_MESSAGE}, m.sender_id FROM chat_messages m
 WHERE m.id = %s AND m.player_id = %s AND m.seq IS NOT NULL
@@ -103,12 +122,28 @@ async def load_session(pool: Pool, session_id: str) -> StoredSession | None:
     if row is None:
         return None
     unread = [Unread(*one) for one in row.pop("unread")]
+    untold = [ChatWrite(*one) for one in row.pop("untold")]
+    unsaid = [Unsaid(*one) for one in row.pop("unsaid")]
     unit_id = row.pop("unit_id")
     for derived in ("unread_by_player", "unread_by_staff"):
         del row[derived]
     row["session_id"] = row.pop("id")
-    state = ChatState(**row, unread={one.message_id: one for one in unread})
+    state = ChatState(
+        **_as_last_told(row, untold),
+        unread={one.message_id: one for one in unread},
+        untold=untold,
+        unsaid={one.id: one for one in unsaid},
+    )
     return StoredSession(state, unit_id)
+
+
+def _as_last_told(row: dict[str, Any], untold: list[ChatWrite]) -> dict[str, Any]:
+    """Return a session's row as its server last wrote it, or as it came from outside."""
+    for write in untold:
+        if write.relation == "chat_sessions":
+            told = write.before or write.after or {}
+            return {**row, **{name: told[name] for name in _LAST_TOLD}}
+    return row
 
 
 async def settle(pool: Pool, session_id: str, player_id: str) -> None:
@@ -118,6 +153,8 @@ async def settle(pool: Pool, session_id: str, player_id: str) -> None:
         Unavailable: the database is away, or somebody holds the row for too long.
     """
     async with pool.connection() as conn, conn.transaction(force_rollback=True):
+        # Nothing of this is kept, so nobody is to complete it, or to note it.
+        await conn.execute("SELECT set_config('cardroom.journal', 'on', true)")
         # One that makes the session has it in the key already: this waits for its end.
         await conn.execute(
             "INSERT INTO chat_sessions (id, player_id, player_name) VALUES (%s, %s, '-') "

@@ -1,12 +1,16 @@
-"""Writes from outside, as far as the server looks for them: which rooms have some untold.
+"""Writes from outside, as far as the server looks for them: which rooms and chats have some untold.
 
-The rest is in 0003_club.sql (how they come into a room's inbox) and `persistence.hydration`.
+The rest is in 0003_club.sql and 0005_chat_outside.sql (how they come into an inbox), and in
+`persistence.hydration` and `persistence.chats`.
 """
 
 from persistence.pool import Pool
 
 CHANNEL = "cardroom_outside"
 """Where the database tells the id of a room that was written to."""
+
+CHATS_CHANNEL = "cardroom_chats"
+"""Where the database tells the id of a chat session that was written to."""
 
 _UNTOLD = """
 SELECT DISTINCT o.room_id
@@ -37,3 +41,22 @@ async def standing(pool: Pool, room_id: str) -> tuple[int, int] | None:
         )
         row = await cursor.fetchone()
         return None if row is None else (row[0], row[1])
+
+
+async def chat_standing(pool: Pool, session_id: str) -> int | None:
+    """Return how many writes from outside a chat session has had; None: no session."""
+    async with pool.connection(read_only=True) as conn:
+        cursor = await conn.execute(
+            "SELECT outside FROM chat_sessions WHERE id = %s", (session_id,)
+        )
+        row = await cursor.fetchone()
+        return None if row is None else row[0]
+
+
+async def untold_chats(pool: Pool) -> list[str]:
+    """List the chat sessions with writes that nobody was told of, the first written to first."""
+    async with pool.connection(read_only=True) as conn:
+        cursor = await conn.execute(
+            "SELECT session_id FROM outside_chat_writes GROUP BY session_id ORDER BY min(id)"
+        )
+        return [row[0] for row in await cursor.fetchall()]

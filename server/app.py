@@ -178,7 +178,7 @@ class _Server:
             timeout_s=settings.db_timeout_s,
             on_crash=lambda: self.metrics.restarted("chat"),
         )
-        self.outside = OutsideWrites(url, self.pool, self.rooms, node_id)
+        self.outside = OutsideWrites(url, self.pool, self.rooms, self.chats, node_id)
         self.club = Club(
             database=ClubDatabase(self.pool, self.readiness),
             rooms=self.rooms,

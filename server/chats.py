@@ -1,18 +1,20 @@
 """All live chat sessions of this process: found on demand, handed commands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
+import trio
 
-from actors.chat import ACTOR_PREFIX, ChatAsk, ChatServices, ChatSessionActor
+from actors.chat import ACTOR_PREFIX, ChatAsk, ChatServices, ChatSessionActor, WrittenOutside
 from actors.registry import Registry
-from actors.supervisor import Intensity, Quarantine, Supervisor
+from actors.supervisor import Intensity, Quarantine, Supervisor, crash_id
 from persistence.errors import Unavailable
 from protocol.errors import Refused
 from protocol.replies import Ok
 from server.posting import Answer, send, unavailable
 
+STARTED_AT_ONCE = 8
 MakeAsk = Callable[[Callable[[Ok | Refused], None]], ChatAsk]
 
 log = structlog.stdlib.get_logger(__name__)
@@ -75,6 +77,40 @@ class Chats:
             timeout_s=self._timeout_s,
         )
         return await answer.get()
+
+    def written_outside(self, session_id: str) -> bool:
+        """Tell a live session that somebody wrote to it past its servers, without waiting.
+
+        Returns:
+            False if the session is not live; nobody was told then.
+        """
+        actor = self._registry.get(session_id)
+        if actor is not None:
+            actor.written_outside()
+        return actor is not None
+
+    async def take_up_writes(self, session_ids: Sequence[str]) -> None:
+        """Tell sessions so that may not be live; those that are not are brought to life."""
+        limiter = trio.CapacityLimiter(STARTED_AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for session_id in session_ids:
+                if not self.written_outside(session_id):
+                    nursery.start_soon(self._take_up, session_id, limiter)
+
+    async def _take_up(self, session_id: str, limiter: trio.CapacityLimiter) -> None:
+        async with limiter:
+            try:
+                await send(
+                    self._registry,
+                    session_id,
+                    WrittenOutside(),
+                    what="conversation",
+                    timeout_s=self._timeout_s,
+                )
+            except Refused as refusal:
+                log.info("chat_not_told", session_id=session_id, code=refusal.code.value)
+            except Exception as error:
+                log.exception("chat_not_told", session_id=session_id, crash_id=crash_id(error))
 
     def quarantined(self) -> dict[str, Quarantine]:
         """Tell which sessions crashed too often, and why."""

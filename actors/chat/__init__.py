@@ -5,7 +5,14 @@
 """
 
 from actors.chat.actor import ACTOR_PREFIX, ChatSessionActor
-from actors.chat.messages import ChatAsk, Opening
+from actors.chat.messages import ChatAsk, Opening, WrittenOutside
 from actors.chat.services import ChatServices
 
-__all__ = ["ACTOR_PREFIX", "ChatAsk", "ChatServices", "ChatSessionActor", "Opening"]
+__all__ = [
+    "ACTOR_PREFIX",
+    "ChatAsk",
+    "ChatServices",
+    "ChatSessionActor",
+    "Opening",
+    "WrittenOutside",
+]

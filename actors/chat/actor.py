@@ -1,9 +1,9 @@
 """The actor of a chat session: takes commands, lets `game.chat` decide, commits, tells, replies.
 
-What waits in its mailbox is decided one after another and committed as one unit. A state whose unit
-did not commit is dropped and read back from the database; nothing of it was told to anyone. Nobody
-owns a session: any server process may write to it, and whoever finds that another one was there
-first reads it back and decides again.
+What waits in its mailbox is decided one after another and committed as one unit; what was written
+to it past its servers is told before that. A state whose unit did not commit is dropped and read
+back from the database; nothing of it was told to anyone. Nobody owns a session: any server process
+may write to it, and whoever finds that another one was there first reads it back and decides again.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,14 @@ import structlog
 import trio
 
 from actors.chat.batch import ChatBatch
-from actors.chat.messages import ChatAsk
-from actors.chat.outcomes import known_outcome
+from actors.chat.messages import ChatAsk, ChatItem, WrittenOutside
+from actors.chat.outcomes import OPEN_SESSION_KEY, known_outcome
 from actors.chat.services import ChatServices
 from actors.mailbox import Mailbox
 from actors.refusals import internal, unavailable
 from game.chat import ChatState, fresh_session
 from game.chat.decide import no_session
-from persistence import chats
+from persistence import chats, outside
 from persistence.errors import ConstraintViolated, OutcomeUnknown, Superseded, Unavailable
 from protocol.errors import Refused
 from protocol.replies import Ok
@@ -44,12 +44,13 @@ class ChatSessionActor:
 
     def __init__(self, session_id: str, services: ChatServices) -> None:
         self.session_id = session_id
-        self.mailbox: Mailbox[ChatAsk] = Mailbox(services.mailbox_capacity)
+        self.mailbox: Mailbox[ChatItem] = Mailbox(services.mailbox_capacity)
         self._services = services
         self._state: ChatState | None = None
         self._stale = True
         self._active_at = trio.current_time()
         self._open: dict[int, ChatAsk] = {}
+        self._told_of_writes = False
 
     @property
     def name(self) -> str:
@@ -60,6 +61,15 @@ class ChatSessionActor:
     def idle_since(self) -> float | None:
         """When the session last had something to do."""
         return self._active_at
+
+    def written_outside(self) -> None:
+        """Learn that somebody wrote to the session past its servers.
+
+        However often that is said before the actor comes to it, it looks once.
+        """
+        if not self._told_of_writes:
+            self._told_of_writes = True
+            self.mailbox.put_urgent_nowait(WrittenOutside())
 
     async def run(self, *, started: Callable[[], None]) -> None:
         """Live one life, which ends at once where there is no session and nobody opens one.
@@ -77,14 +87,38 @@ class ChatSessionActor:
                 started()
                 raise
             started()
+            if self._untold:
+                await self._serve([])
             while True:
-                asks = await self.mailbox.receive(limit=MAX_BATCH_ASKS)
+                items = await self.mailbox.receive(limit=MAX_BATCH_ASKS)
                 self._active_at = trio.current_time()
-                await self._serve(asks)
+                if any(isinstance(item, WrittenOutside) for item in items):
+                    await self._look_outside()
+                await self._serve([item for item in items if isinstance(item, ChatAsk)])
                 if self._state is None and not self._stale:
                     return
         finally:
             self._state, self._stale = None, True
+
+    @property
+    def _untold(self) -> bool:
+        return self._state is not None and bool(self._state.untold)
+
+    @property
+    def _writes_seen(self) -> int:
+        return 0 if self._state is None else self._state.outside
+
+    async def _look_outside(self) -> None:
+        """See whether somebody wrote to the session since it was read, and read it back if so."""
+        self._told_of_writes = False
+        if self._stale:
+            return
+        try:
+            found = await outside.chat_standing(self._services.pool, self.session_id)
+        except Unavailable:
+            # Whoever wrote has fenced the next commit off, and servers look again and again.
+            return
+        self._stale = found != (None if self._state is None else self._state.outside)
 
     async def _load(self) -> None:
         stored = await chats.load_session(self._services.pool, self.session_id)
@@ -101,20 +135,22 @@ class ChatSessionActor:
         self._open = {}
 
     async def _handle(self, asks: list[ChatAsk]) -> None:
-        for _ in range(MAX_ATTEMPTS):
+        fruitless = 0
+        while fruitless < MAX_ATTEMPTS:
+            seen = self._writes_seen
             asks = await self._attempt(asks)
             if not asks:
                 return
+            # Whoever keeps writing from outside holds the session up, and breaks nothing.
+            fruitless = fruitless + 1 if self._writes_seen == seen else 0
         raise RuntimeError("the chat session is superseded again and again")
 
     async def _attempt(self, asks: list[ChatAsk]) -> list[ChatAsk]:
         """Decide asks on the state and commit them as one unit; return those to decide again."""
-        if self._stale:
-            try:
-                await self._load()
-            except Unavailable as away:
-                self._turn_away(asks, away)
-                return []
+        if self._stale or self._untold:
+            await self._catch_up()
+            # Without those that were turned away meanwhile.
+            asks = [ask for ask in asks if id(ask) in self._open]
         batch: ChatBatch | None = None
         for ask in asks:
             if batch is None:
@@ -135,6 +171,55 @@ class ChatSessionActor:
             self._applied(batch)
             return []
         return await self._commit(batch)
+
+    async def _catch_up(self) -> None:
+        """Read the session back if need be, and tell what was written to it from outside.
+
+        Where the database is away, whoever waits is turned away, and the state stays stale.
+        """
+        fruitless, seen = 0, -1
+        while fruitless < MAX_ATTEMPTS:
+            try:
+                if self._stale:
+                    await self._load()
+                if self._state is None or not self._state.untold:
+                    return
+                told = await self._tell_outside(self._state)
+            except Unavailable as away:
+                self._turn_away(list(self._open.values()), away)
+                return
+            fruitless = 0 if told or self._writes_seen != seen else fruitless + 1
+            seen = self._writes_seen
+        raise RuntimeError("the chat session is superseded again and again")
+
+    async def _tell_outside(self, state: ChatState) -> bool:
+        """Tell what stands in the inbox, or a part of it.
+
+        Returns:
+            Whether that was done; another server may be quicker.
+
+        Raises:
+            Unavailable: nothing was told.
+        """
+        batch = ChatBatch(state, self._services)
+        # Whatever becomes of it, the state is what the database has, or nothing.
+        self._stale = True
+        undone = batch.decide_outside()
+        unit_id = self._services.new_unit_id()
+        try:
+            await self._services.journal.commit(batch.unit(unit_id), lambda: self._applied(batch))
+        except Superseded:
+            pass
+        except ConstraintViolated as violated:
+            # The player has another session open by now, which the next look shows.
+            if violated.constraint != OPEN_SESSION_KEY:
+                raise
+        except OutcomeUnknown:
+            await self._find_out(batch, unit_id)
+        if batch.applied:
+            for what in undone:
+                log.warning("outside_write_undone", session_id=self.session_id, what=what)
+        return batch.applied
 
     def _fresh(self, ask: ChatAsk) -> ChatState | None:
         if ask.opening is None:
@@ -172,6 +257,10 @@ class ChatSessionActor:
         if len(batch.asks) > 1:
             return await self._one_by_one(batch.asks)
         [ask] = batch.asks
+        # What violates may have come from outside, and is to be told first.
+        await self._catch_up()
+        if id(ask) not in self._open:
+            return []
         try:
             outcome = await known_outcome(
                 self._services.pool, ask, batch.state.player_id, violated.constraint
@@ -228,7 +317,9 @@ class ChatSessionActor:
 
     def _turn_away(self, asks: list[ChatAsk], away: Unavailable) -> None:
         """Tell asks, and those behind them, who have waited as long, that nothing was changed."""
-        for ask in (*asks, *self.mailbox.drain()):
+        self._told_of_writes = False
+        behind = [item for item in self.mailbox.drain() if isinstance(item, ChatAsk)]
+        for ask in (*asks, *behind):
             self._answer(ask, unavailable(away))
 
     def _hand_on(self, asks: list[ChatAsk]) -> None:

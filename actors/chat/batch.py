@@ -5,7 +5,7 @@ from msgspec import Raw
 
 from actors.chat.messages import ChatAsk
 from actors.chat.services import ChatServices
-from game.chat import ChatContext, ChatDecision, ChatState, decide
+from game.chat import ChatContext, ChatDecision, ChatState, decide, reconcile
 from persistence.units import ChatAdvance, CommandDone, CommitUnit, Row
 from protocol.audience import Told
 from protocol.errors import Refused
@@ -38,12 +38,7 @@ class ChatBatch:
 
     def decide(self, ask: ChatAsk) -> None:
         """Decide an ask; its answer, a refusal too, is told when what it stands on is committed."""
-        ctx = ChatContext(
-            now=self._now,
-            source=ask.source,
-            player_online=self._online,
-            staff_name=ask.staff_name,
-        )
+        ctx = self._context(ask.source, ask.staff_name)
         seq = self.out.state.seq
         try:
             answer: Ok | Refused = decide(self.state, ask.command, ask.principal, ctx, self.out)
@@ -63,6 +58,15 @@ class ChatBatch:
             )
         self.asks.append(ask)
         self._answers.append((ask, answer))
+
+    def decide_outside(self) -> list[str]:
+        """Decide what was written from outside; return what was undone of it, a sentence each."""
+        return reconcile(self.state, self._context("sql", None), self.out)
+
+    def _context(self, source: str, staff_name: str | None) -> ChatContext:
+        return ChatContext(
+            now=self._now, source=source, player_online=self._online, staff_name=staff_name
+        )
 
     def unit(self, unit_id: int) -> CommitUnit:
         """Make the commit unit of the whole batch; call it once."""

@@ -35,3 +35,10 @@ class ChatAsk(NamedTuple):
     def kind(self) -> str:
         """The command's `type` on the wire."""
         return str(type(self.command).__struct_config__.tag)
+
+
+class WrittenOutside(NamedTuple):
+    """Word that somebody wrote to the session past its servers."""
+
+
+ChatItem = ChatAsk | WrittenOutside

@@ -3,10 +3,11 @@
 import msgspec
 
 from actors.chat.messages import ChatAsk
-from actors.refusals import used_otherwise
+from actors.refusals import unavailable, used_otherwise
 from game.chat import ChatState, SessionOver
 from game.chat.messages import sent_again
 from persistence import chats, events
+from persistence.errors import Unavailable
 from persistence.pool import Pool
 from protocol.commands import ChatSend
 from protocol.errors import ErrorCode, Refused
@@ -14,6 +15,7 @@ from protocol.replies import REPLIES, ChatChanged, Ok
 
 COMMANDS_KEY = "commands_key"
 MESSAGES_KEY = "chat_messages_key"
+MOMENT_S = 0.2
 OPEN_SESSION_KEY = "chat_sessions_open_key"
 
 
@@ -46,7 +48,8 @@ async def _sent_before(
 ) -> Ok | Refused | None:
     said = await chats.find_said(pool, message_id, player_id)
     if said is None:
-        return None
+        # Written from outside, into another session, and about to be told there.
+        return unavailable(Unavailable("the message is about to be told", MOMENT_S))
     stored = await chats.load_session(pool, said.message.session_id)
     if stored is None:
         return None

@@ -50,7 +50,7 @@ def set_status(
     if command.urgency is not None and command.urgency != state.urgency:
         out.audit(principal, "chat_urgency", ctx, before=state.urgency, after=command.urgency)
         state.urgency = command.urgency
-        _tell_status(state, state.status, principal.user_id, ctx, out)
+        tell_status(state, state.status, principal.user_id, ctx, out)
     if command.status is not None:
         status = status_of(command.status)
         if status != state.status:
@@ -77,7 +77,8 @@ def assign(
     staff_id = principal.user_id if command.staff_id is UNSET else command.staff_id
     if staff_id != state.assigned_staff:
         out.audit(principal, "chat_assign", ctx, before=state.assigned_staff, after=staff_id)
-        give_to(state, principal, staff_id, None if staff_id is None else ctx.staff_name, ctx, out)
+        name = None if staff_id is None else ctx.staff_name
+        give_to(state, principal.user_id, staff_id, name, ctx, out)
     if staff_id is not None and state.status == "waiting":
         enter_status(state, "in_progress", principal.user_id, ctx, out)
     return ChatChanged(seq=state.seq, session=session_view(state))
@@ -85,7 +86,7 @@ def assign(
 
 def give_to(
     state: ChatState,
-    by: Principal,
+    by: str,
     staff_id: str | None,
     staff_name: str | None,
     ctx: ChatContext,
@@ -100,7 +101,7 @@ def give_to(
             session_id=state.session_id,
             assigned_staff=state.assigned_staff,
             assigned_staff_name=state.assigned_staff_name,
-            by=by.user_id,
+            by=by,
         )
 
     out.emit(event(), event(), ctx.now)
@@ -114,12 +115,13 @@ def enter_status(
     state.resolved_at = ctx.now if status == "resolved" else None
     if status == "waiting":
         state.waiting_since = ctx.now
-    _tell_status(state, before, by, ctx, out)
+    tell_status(state, before, by, ctx, out)
 
 
-def _tell_status(
+def tell_status(
     state: ChatState, before: ChatStatus, by: str, ctx: ChatContext, out: ChatDecision
 ) -> None:
+    """Tell the status and urgency of a session, whose status was `before`."""
     out.emit(
         ChatStatusChanged(
             session_id=state.session_id,

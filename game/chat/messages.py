@@ -54,9 +54,7 @@ def send(
     opens = not state.opened
     if opens:
         state.opened = out.opens = True
-        state.initial_message = command.message_text
         state.urgency = command.urgency or state.urgency
-    state.last_message_at = now
     message = ChatMessage(
         id=command.message_id,
         session_id=state.session_id,
@@ -68,8 +66,6 @@ def send(
         seq=state.seq + 1,
         status="sent",
     )
-    state.unread[message.id] = Unread(message.id, message.seq, side, "sent")
-    state.remember(Said(message, principal.user_id))
     out.changes.append(
         ChatMessagePut(
             message.id,
@@ -84,19 +80,45 @@ def send(
             ctx.source,
         )
     )
-    tell_message(state, message, opens=opens, now=ctx.now, out=out)
+    note_said(state, Said(message, principal.user_id), opens=opens, ctx=ctx, out=out)
     if side == "staff":
-        if state.status != "in_progress":
-            if state.assigned_staff is None:
-                handling.give_to(state, principal, principal.user_id, message.sender_name, ctx, out)
-            handling.enter_status(state, "in_progress", principal.user_id, ctx, out)
-        if state.first_reply_at is None:
-            state.first_reply_at = now
-        if not ctx.player_online:
-            out.changes.append(_push_answer(state, message, ctx.now))
-    if opens and side == "player":
-        out.changes.append(_push_request(state, message, ctx.now))
+        take_into_work(state, message, principal.user_id, principal.user_id, ctx, out)
+    elif opens:
+        push_request(state, message, ctx, out)
     return ChatSent(seq=message.seq, session=session_view(state), message=message)
+
+
+def note_said(
+    state: ChatState, said: Said, *, opens: bool, ctx: ChatContext, out: ChatDecision
+) -> None:
+    """Take a message into the session and tell both sides of it."""
+    message = said.message
+    state.last_message_at = message.timestamp
+    state.initial_message = state.initial_message or message.message_text
+    if message.status != "read":
+        state.unread[message.id] = Unread(message.id, message.seq, message.sender, message.status)
+    state.remember(said)
+    tell_message(state, message, opens=opens, now=ctx.now, out=out)
+
+
+def take_into_work(
+    state: ChatState,
+    answer: ChatMessage,
+    by: str,
+    staff_id: str | None,
+    ctx: ChatContext,
+    out: ChatDecision,
+) -> None:
+    """Let what staff answered have its effects: who answers has the session, if nobody had it, and
+    a player who is not there is notified."""
+    if state.status != "in_progress":
+        if state.assigned_staff is None and staff_id is not None:
+            handling.give_to(state, by, staff_id, answer.sender_name, ctx, out)
+        handling.enter_status(state, "in_progress", by, ctx, out)
+    if state.first_reply_at is None:
+        state.first_reply_at = answer.timestamp
+    if not ctx.player_online:
+        out.changes.append(_push_answer(state, answer, ctx.now))
 
 
 def sent_again(state: ChatState, known: Said, principal: Principal) -> Ok:
@@ -151,13 +173,7 @@ def receive(
     if unread is not None and unread.reader == side and unread.status == "sent":
         state.unread[unread.message_id] = msgspec.structs.replace(unread, status="received")
         out.changes.append(ChatMarked(state.session_id, unread.seq, "received", ctx.now))
-
-        def event() -> ChatReceivedEvent:
-            return ChatReceivedEvent(
-                session_id=state.session_id, message_id=unread.message_id, receiver=side
-            )
-
-        out.emit(event(), event(), ctx.now)
+        note_received(state, unread, ctx, out)
     return ChatChanged(seq=state.seq, session=session_view(state))
 
 
@@ -172,21 +188,37 @@ def read(
     else:
         last = state.unread.get(command.message_id)
     if last is not None and last.reader == side:
-        for one in [o for o in state.unread.values() if o.reader == side and o.seq <= last.seq]:
-            del state.unread[one.message_id]
-            out.changes.append(ChatMarked(state.session_id, one.seq, "read", ctx.now))
-
-        def event() -> ChatReadEvent:
-            return ChatReadEvent(
-                session_id=state.session_id,
-                message_id=last.message_id,
-                reader=side,
-                unread_by_player=state.unread_by("player"),
-                unread_by_staff=state.unread_by("staff"),
-            )
-
-        out.emit(event(), event(), ctx.now)
+        note_read(state, last, ctx, out)
     return ChatChanged(seq=state.seq, session=session_view(state))
+
+
+def note_received(state: ChatState, one: Unread, ctx: ChatContext, out: ChatDecision) -> None:
+    """Tell both sides that a message has arrived."""
+
+    def event() -> ChatReceivedEvent:
+        return ChatReceivedEvent(
+            session_id=state.session_id, message_id=one.message_id, receiver=one.reader
+        )
+
+    out.emit(event(), event(), ctx.now)
+
+
+def note_read(state: ChatState, last: Unread, ctx: ChatContext, out: ChatDecision) -> None:
+    """Take a message as read, with what that side said before it, and tell both sides."""
+    for one in [o for o in state.unread.values() if o.reader == last.reader and o.seq <= last.seq]:
+        del state.unread[one.message_id]
+        out.changes.append(ChatMarked(state.session_id, one.seq, "read", ctx.now))
+
+    def event() -> ChatReadEvent:
+        return ChatReadEvent(
+            session_id=state.session_id,
+            message_id=last.message_id,
+            reader=last.reader,
+            unread_by_player=state.unread_by("player"),
+            unread_by_staff=state.unread_by("staff"),
+        )
+
+    out.emit(event(), event(), ctx.now)
 
 
 def typing(
@@ -208,15 +240,21 @@ def typing(
     return Ok()
 
 
-def _push_request(state: ChatState, message: ChatMessage, now: int) -> PushQueued:
-    return PushQueued(
-        "chat_request",
-        None,
-        f"New chat request from {state.player_name}",
-        message.message_text[:PREVIEW_CHARS],
-        _data(state, message, urgency=state.urgency, player_name=state.player_name),
-        None,
-        now,
+def push_request(
+    state: ChatState, message: ChatMessage | None, ctx: ChatContext, out: ChatDecision
+) -> None:
+    """Notify all staff that a session has begun, with this message if there is one yet."""
+    text = state.initial_message if message is None else message.message_text
+    out.changes.append(
+        PushQueued(
+            "chat_request",
+            None,
+            f"New chat request from {state.player_name}",
+            text[:PREVIEW_CHARS],
+            _data(state, message, urgency=state.urgency, player_name=state.player_name),
+            None,
+            ctx.now,
+        )
     )
 
 
@@ -232,13 +270,13 @@ def _push_answer(state: ChatState, message: ChatMessage, now: int) -> PushQueued
     )
 
 
-def _data(state: ChatState, message: ChatMessage, **more: object) -> Raw:
+def _data(state: ChatState, message: ChatMessage | None, **more: object) -> Raw:
     return Raw(
         msgspec.json.encode(
             {
                 "session_id": state.session_id,
                 "player_id": state.player_id,
-                "message_id": message.id,
+                "message_id": None if message is None else message.id,
                 **more,
             }
         )

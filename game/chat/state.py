@@ -5,6 +5,8 @@ once a command has been found valid; a state whose changes did not commit is dro
 in milliseconds.
 """
 
+from typing import Any, Literal
+
 from msgspec import Struct
 
 from protocol.values import ChatSender, ChatSide, ChatStatus, MessageStatus, Urgency
@@ -35,12 +37,38 @@ class Said(Struct, frozen=True):
     sender_id: str | None
 
 
+class ChatWrite(Struct, frozen=True):
+    """A row that somebody wrote past the server, as it was before and after; None: was not there.
+
+    What it means is not told yet. Of a message the rows have id, sender, seq and status.
+    """
+
+    id: int
+    relation: Literal["chat_sessions", "chat_messages"]
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class Unsaid(Struct, frozen=True):
+    """A message that stands in the database and was told to nobody: it has no seq yet."""
+
+    id: str
+    sender: ChatSender
+    sender_id: str | None
+    sender_name: str
+    message_text: str
+    timestamp: int
+    status: MessageStatus
+
+
 class ChatState(Struct, kw_only=True):
     """One session.
 
     `opened` is False until the unit that makes it has been decided. `unread` holds, by message id
     in order of `seq`, what has not been read; `recent` the last messages decided in this life, so
-    that one sent again is known.
+    that one sent again is known. `outside` counts the writes from outside that this state contains,
+    `untold` are those that nobody was told of, `unsaid` the messages among them; the session's own
+    fields are as they were before those. `elsewhere`: the player has another session that is open.
     """
 
     session_id: str
@@ -59,6 +87,9 @@ class ChatState(Struct, kw_only=True):
     resolved_at: int | None = None
     seq: int = 0
     outside: int = 0
+    untold: list[ChatWrite] = []
+    unsaid: dict[str, Unsaid] = {}
+    elsewhere: bool = False
     opened: bool = True
     unread: dict[str, Unread] = {}
     recent: dict[str, Said] = {}

@@ -76,6 +76,16 @@ FINISHED = "(SELECT id FROM hands WHERE number = 1)"
 RUNNING = "(SELECT id FROM hands WHERE ended_at IS NULL)"
 NO_PARENT = "ALTER TABLE {0} DROP CONSTRAINT IF EXISTS {0}_room_id_fkey"
 
+CHAT = (
+    "INSERT INTO chat_sessions (id, player_id, player_name, status, seq, unread_by_staff) "
+    "VALUES ('chat-1', 'ann', 'Ann', 'waiting', 2, 2)"
+)
+SAID = (
+    "INSERT INTO chat_messages (id, session_id, player_id, sender, sender_name, message_text, seq) "
+    "VALUES ('m-1', 'chat-1', 'ann', 'player', 'Ann', 'x', 1), "
+    "('m-2', 'chat-1', 'ann', 'player', 'Ann', 'x', 2)"
+)
+
 DAMAGE: list[tuple[str, str, list[str]]] = [
     ("transfers", "sums to 1", ["UPDATE ledger_entries SET amount = amount + 1 WHERE id = 1"]),
     ("conservation", "chips", ["UPDATE wallets SET balance = balance + 1 WHERE user_id = 'ann'"]),
@@ -234,6 +244,61 @@ DAMAGE: list[tuple[str, str, list[str]]] = [
         "is not the whole deck",
         ["UPDATE hands SET deck = left(deck, 2) || left(deck, 2) || substr(deck, 5)"],
     ),
+    (
+        "chat_unread",
+        "the player has not read 0 and staff 2 messages, by its messages 1 and 1.",
+        [CHAT, SAID, "UPDATE chat_messages SET sender = 'system' WHERE id = 'm-2'"],
+    ),
+    (
+        "chat_unread",
+        "the player has not read 1 and staff 2 messages, by its messages 0 and 2.",
+        [CHAT, SAID, "UPDATE chat_sessions SET unread_by_player = 1"],
+    ),
+    (
+        "chat_seqs",
+        "Chat session chat-1 is at seq 1; 2 messages have 2 different ones, from 1 to 2.",
+        [CHAT, SAID, "UPDATE chat_sessions SET seq = 1"],
+    ),
+    (
+        "chat_seqs",
+        "2 messages have 1 different ones, from 1 to 1.",
+        [CHAT, SAID, "DROP INDEX chat_messages_seq_key", "UPDATE chat_messages SET seq = 1"],
+    ),
+    ("chat_seqs", "from 0 to 2", [CHAT, SAID, "UPDATE chat_messages SET seq = 0 WHERE seq = 1"]),
+    (
+        "chat_untold",
+        "Message m-2 of chat session chat-1 was never told",
+        [CHAT, SAID, "UPDATE chat_messages SET seq = NULL WHERE seq = 2"],
+    ),
+    (
+        "chat_order",
+        "message m-2 (seq 2) is dated before the one that was told before it",
+        [CHAT, SAID, "UPDATE chat_messages SET timestamp = '2001-01-01Z' WHERE seq = 2"],
+    ),
+    (
+        "chat_open",
+        "Player ann has 2 open chat sessions.",
+        [
+            "DROP INDEX chat_sessions_open_key",
+            CHAT,
+            "INSERT INTO chat_sessions (player_id, player_name) VALUES ('ann', 'Ann')",
+        ],
+    ),
+    (
+        "chat_statuses",
+        "Chat session chat-1 is resolved; it was resolved: False",
+        [CHAT, SAID, "UPDATE chat_sessions SET status = 'resolved'"],
+    ),
+    (
+        "chat_statuses",
+        "it is given to s1, by name: False",
+        [CHAT, SAID, "UPDATE chat_sessions SET assigned_staff = 's1'"],
+    ),
+    (
+        "chat_receipts",
+        "Message m-1 of chat session chat-1 is read; it was received: False; it was read: False.",
+        [CHAT, SAID, "UPDATE chat_messages SET status = 'read' WHERE seq = 1"],
+    ),
     ("decks", "of its variant (chess)", ["UPDATE hands SET variant = 'chess'"]),
 ]
 
@@ -268,6 +333,16 @@ ORPHANS: list[tuple[str, str, list[str]]] = [
         "commands",
         "rooms",
         ["INSERT INTO commands VALUES (gen_random_uuid(), 'a', 'gone', 'start', '{}', now())"],
+    ),
+    ("chat_messages", "chat_sessions", [CHAT, SAID, "DELETE FROM chat_sessions"]),
+    ("chat_messages", "chat_sessions", [CHAT, SAID, "UPDATE chat_sessions SET player_id = 'bob'"]),
+    (
+        "outside_chat_writes",
+        "chat_sessions",
+        [
+            "INSERT INTO outside_chat_writes (session_id, relation, written_by, written_at) "
+            "VALUES ('gone', 'chat_sessions', 'operator', now())"
+        ],
     ),
     ("ledger_entries", "rooms", ["UPDATE ledger_entries SET room_id = 'gone' WHERE kind = 'rake'"]),
     ("ledger_entries", "hands", ["UPDATE ledger_entries SET hand_id = 'gone' WHERE kind = 'rake'"]),
@@ -398,3 +473,8 @@ async def test_all_checks_see_one_snapshot(
     assert (await audit(scene.club.pool)).clean
     monkeypatch.undo()
     assert not (await audit(scene.club.pool)).clean
+
+
+async def test_chats_that_add_up_and_their_commands_are_nothing_wrong(scene: Scene) -> None:
+    command = "VALUES (gen_random_uuid(), 'a', 'chat-1', 'chat_send', '{}', now())"
+    assert (await damaged(scene, CHAT, SAID, f"INSERT INTO commands {command}")).findings == []
