@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
+from hypothesis import strategies as st
 
 from game.changes import ChatMarked, ChatMessagePut, PushQueued
 from game.chat import ChatContext, ChatDecision, ChatState, decide, fresh_session, session_view
 from protocol.chat_events import PassingChatEvent
-from protocol.commands import AnyChatCommand, ChatSend
+from protocol.commands import (
+    AnyChatCommand,
+    ChatAssign,
+    ChatRead,
+    ChatReceived,
+    ChatSend,
+    ChatTyping,
+    SetChatStatus,
+)
 from protocol.errors import Refused
 from protocol.principal import Principal
 from protocol.replies import Ok
+from protocol.values import AnyChatStatus
 from protocol.views import ChatMessage
 from tests.support.rooms import START, principal
 
@@ -35,6 +45,31 @@ def message_id(number: int) -> str:
 def say(number: int, text: str = "hello", **fields: Any) -> ChatSend:
     """A message."""
     return ChatSend(message_id=message_id(number), message_text=text, **fields)
+
+
+def received(number: int) -> ChatReceived:
+    """A receipt for a message."""
+    return ChatReceived(message_id=message_id(number))
+
+
+def read(number: int) -> ChatRead:
+    """A message was read."""
+    return ChatRead(message_id=message_id(number))
+
+
+COMMANDS = st.one_of(
+    st.builds(say, st.integers(0, 12), st.sampled_from(["a", "b"])),
+    st.builds(received, st.integers(0, 13)),
+    st.builds(read, st.integers(0, 13)),
+    st.builds(ChatTyping, typing=st.booleans()),
+    st.builds(
+        SetChatStatus,
+        status=st.none() | st.sampled_from(get_args(AnyChatStatus)),
+        urgency=st.none() | st.sampled_from(["low", "normal", "high"]),
+    ),
+    st.builds(ChatAssign, staff_id=st.sampled_from([msgspec.UNSET, None, "staff", "sue"])),
+)
+"""Any command on few messages."""
 
 
 class Talk:

@@ -17,21 +17,23 @@ from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from protocol.replies import ChatChanged, ChatSent
 from protocol.values import AnyChatStatus, ChatStatus
-from tests.support.chat_books import PLAYER, SESSION, Talk, message_id, say, who
+from tests.support.chat_books import (
+    COMMANDS,
+    PLAYER,
+    SESSION,
+    Talk,
+    message_id,
+    read,
+    received,
+    say,
+    who,
+)
 
 STATUS = ["chat-status-changed"], ["chat-status-updated"]
 
 
 def status(word: AnyChatStatus) -> commands.SetChatStatus:
     return commands.SetChatStatus(status=word)
-
-
-def received(number: int) -> commands.ChatReceived:
-    return commands.ChatReceived(message_id=message_id(number))
-
-
-def read(number: int) -> commands.ChatRead:
-    return commands.ChatRead(message_id=message_id(number))
 
 
 def refusal(talk: Talk, user_id: str, command: commands.AnyChatCommand) -> ErrorCode:
@@ -429,18 +431,6 @@ def test_typing_passes_and_leaves_nothing(typing: bool) -> None:
 # Anything
 
 
-COMMANDS = st.one_of(
-    st.builds(say, st.integers(0, 12), st.sampled_from(["a", "b"])),
-    st.builds(received, st.integers(0, 13)),
-    st.builds(read, st.integers(0, 13)),
-    st.builds(commands.ChatTyping, typing=st.booleans()),
-    st.builds(
-        commands.SetChatStatus,
-        status=st.none() | st.sampled_from(get_args(AnyChatStatus)),
-        urgency=st.none() | st.sampled_from(["low", "normal", "high"]),
-    ),
-    st.builds(commands.ChatAssign, staff_id=st.sampled_from([msgspec.UNSET, None, "staff", "sue"])),
-)
 STEPS = st.lists(st.tuples(st.sampled_from([PLAYER, "staff", "sue", "bob"]), COMMANDS), max_size=60)
 
 
