@@ -289,6 +289,9 @@ class Chats:
         """Read the conversations again, and the messages of those that are followed."""
         if self._side == "staff":
             await self._client.ask(commands.Subscribe(channel=STAFF_PORTAL), Subscribed)
+        # What was read before events came is not known to be all.
+        for mirror in self._mirrors.values():
+            mirror.suspend()
         listed = await self._client.ask(commands.ChatInbox(limit=INBOX), ChatSessions)
         self.staff_online = listed.staff_online
         for session in listed.sessions:
