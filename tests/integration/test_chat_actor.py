@@ -19,8 +19,8 @@ from persistence.errors import OutcomeUnknown, RowsRefused, Superseded, Unavaila
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from tests.support.chat_books import PLAYER, say, who
+from tests.support.chat_desks import LiveDesk, comparable, make_people, open_desk
 from tests.support.database_proxy import Commit, database_proxy
-from tests.support.live_chats import LiveDesk, comparable, make_people, open_desk
 from tests.support.rooms import AWAY
 
 pytestmark = pytest.mark.fail_after(60)

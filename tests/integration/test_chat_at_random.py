@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from persistence.chats import load_session
 from protocol.errors import Refused
 from tests.support.chat_books import COMMANDS, PLAYER, say
-from tests.support.live_chats import comparable, make_people, open_desk
+from tests.support.chat_desks import comparable, make_people, open_desk
 from tests.support.postgres import PostgresForTests
 
 

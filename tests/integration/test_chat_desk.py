@@ -12,7 +12,7 @@ from protocol import commands
 from protocol.commands import ChatHistory
 from protocol.errors import ErrorCode, Refused
 from tests.support.chat_books import PLAYER, message_id, read, received, say, who
-from tests.support.live_chats import LiveDesk, make_people, open_desk
+from tests.support.chat_desks import LiveDesk, make_people, open_desk
 
 pytestmark = pytest.mark.fail_after(60)
 

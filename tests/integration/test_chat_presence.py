@@ -11,7 +11,7 @@ from protocol import commands
 from protocol.ids import STAFF_PORTAL
 from server.chat_presence import ChatPresence
 from tests.support.chat_books import PLAYER, say
-from tests.support.live_chats import LiveDesk, make_people, open_desk
+from tests.support.chat_desks import LiveDesk, make_people, open_desk
 from tests.support.live_rooms import Socket
 
 pytestmark = pytest.mark.fail_after(60)
