@@ -25,11 +25,13 @@ from server.answers import Membership
 from server.auth.tokens import AccessTokens, mint
 from server.http.app import HttpApp, create_app
 from server.metrics import Metrics
+from server.pusher.endpoint import PusherEndpoint
 from server.settings import Settings
 from tests.support.fake_desks import (
     ENTRY,
     ROOM,
     FakeAccounts,
+    FakeChats,
     FakeRecords,
     FakeStaff,
     FakeWaitlists,
@@ -64,12 +66,12 @@ class FakeClub:
         self.records = FakeRecords(self._ask)
         self.staff = FakeStaff(self._ask)
         self.waitlists = FakeWaitlists(self._ask)
+        self.chats = FakeChats(self._ask, self._run)
 
     async def run(
         self, principal: Principal, command: AnyRoomCommand | CreateRoom | ListRooms, *, source: str
     ) -> replies.Ok:
-        self.ran.append((principal, command, source))
-        self._fail()
+        self._run(principal, command, source)
         kind = reply_of(type(command))
         if isinstance(command, ListRooms):
             return replies.Rooms(rooms=[LOBBY_ROOM])
@@ -152,6 +154,10 @@ class FakeClub:
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         return self.is_ready, {"database": "there", "rigged_decks": False}
 
+    def _run(self, principal: Principal, command: object, source: str) -> None:
+        self.ran.append((principal, command, source))
+        self._fail()
+
     def _ask(self, name: str, *arguments: object) -> None:
         self.asked.append((name, *arguments))
         self._fail()
@@ -168,11 +174,12 @@ class Ports:
     ws_port: int = 8001
 
 
-def make_app(club: FakeClub, settings: Settings | None = None) -> HttpApp:
+def make_app(
+    club: FakeClub, settings: Settings | None = None, pusher: PusherEndpoint | None = None
+) -> HttpApp:
     """Make the application before a club."""
-    return create_app(
-        club, AccessTokens("HS256", SECRET), settings or Settings(), Metrics(), Ports()
-    )
+    tokens = AccessTokens("HS256", SECRET)
+    return create_app(club, tokens, settings or Settings(), Metrics(), Ports(), pusher)
 
 
 def bearer(user_id: str = "amy", role: ClubRole = "player") -> dict[str, str]:
