@@ -43,16 +43,6 @@ async def standing(pool: Pool, room_id: str) -> tuple[int, int] | None:
         return None if row is None else (row[0], row[1])
 
 
-async def chat_standing(pool: Pool, session_id: str) -> int | None:
-    """Return how many writes from outside a chat session has had; None: no session."""
-    async with pool.connection(read_only=True) as conn:
-        cursor = await conn.execute(
-            "SELECT outside FROM chat_sessions WHERE id = %s", (session_id,)
-        )
-        row = await cursor.fetchone()
-        return None if row is None else row[0]
-
-
 async def untold_chats(pool: Pool) -> list[str]:
     """List the chat sessions with writes that nobody was told of, the first written to first."""
     async with pool.connection(read_only=True) as conn:

@@ -318,7 +318,7 @@ class WaitlistNoShow(EntryCommand):
 # Support chat
 
 
-class ChatCommand(Command, kw_only=True):
+class ChatCommand(Command, kw_only=True, omit_defaults=True):
     """A command to one conversation's actor."""
 
     session_id: SessionKey = ""

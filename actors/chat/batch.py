@@ -8,6 +8,7 @@ from actors.chat.services import ChatServices
 from game.chat import ChatContext, ChatDecision, ChatState, decide, reconcile
 from persistence.units import ChatAdvance, CommandDone, CommitUnit, Row
 from protocol.audience import Told
+from protocol.commands import ChatSend, ChatTyping
 from protocol.errors import Refused
 from protocol.ids import STAFF_PORTAL, UserId, player_channel
 from protocol.replies import Ok
@@ -66,6 +67,15 @@ class ChatBatch:
     def _context(self, source: str, staff_name: str | None) -> ChatContext:
         return ChatContext(
             now=self._now, source=source, player_online=self._online, staff_name=staff_name
+        )
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether somebody who knows the session as it is by now might answer otherwise, although
+        nothing is to be committed."""
+        return any(
+            isinstance(answer, Refused) or not isinstance(ask.command, ChatSend | ChatTyping)
+            for ask, answer in self._answers
         )
 
     def unit(self, unit_id: int) -> CommitUnit:

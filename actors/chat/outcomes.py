@@ -13,9 +13,10 @@ from protocol.commands import ChatSend
 from protocol.errors import ErrorCode, Refused
 from protocol.replies import REPLIES, ChatChanged, Ok
 
+MOMENT_S = 0.2
 COMMANDS_KEY = "commands_key"
 MESSAGES_KEY = "chat_messages_key"
-MOMENT_S = 0.2
+SESSIONS_KEY = "chat_sessions_pkey"
 OPEN_SESSION_KEY = "chat_sessions_open_key"
 
 

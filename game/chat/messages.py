@@ -37,8 +37,8 @@ def send(
 ) -> Ok:
     """Say something. The same message again changes nothing.
 
-    A player's first message opens the session. The first answer of staff takes a waiting session
-    into work; an answer in a resolved one opens it again.
+    A player's first message opens the session. An answer of staff takes a session into work that
+    waits or is resolved, and gives it to who answers unless somebody has it.
 
     Raises:
         SessionOver: the session is resolved, and a player's message is for a new one.
@@ -95,6 +95,8 @@ def note_said(
     message = said.message
     state.last_message_at = message.timestamp
     state.initial_message = state.initial_message or message.message_text
+    if message.sender == "staff" and state.first_reply_at is None:
+        state.first_reply_at = message.timestamp
     if message.status != "read":
         state.unread[message.id] = Unread(message.id, message.seq, message.sender, message.status)
     state.remember(said)
@@ -111,12 +113,10 @@ def take_into_work(
 ) -> None:
     """Let what staff answered have its effects: who answers has the session, if nobody had it, and
     a player who is not there is notified."""
+    if state.assigned_staff is None and staff_id is not None:
+        handling.give_to(state, by, staff_id, answer.sender_name, ctx, out)
     if state.status != "in_progress":
-        if state.assigned_staff is None and staff_id is not None:
-            handling.give_to(state, by, staff_id, answer.sender_name, ctx, out)
         handling.enter_status(state, "in_progress", by, ctx, out)
-    if state.first_reply_at is None:
-        state.first_reply_at = answer.timestamp
     if not ctx.player_online:
         out.changes.append(_push_answer(state, answer, ctx.now))
 

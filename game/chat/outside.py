@@ -79,7 +79,11 @@ def _open(state: ChatState, writes: list[ChatWrite], ctx: ChatContext, out: Chat
     """Tell that there is a session, with its first message if that has come, too."""
     first = next((write for write in writes if _is_new_message(write, state)), None)
     if first is not None:
+        opened_as = state.status
         _say(state, first, ctx, out, opens=True)
+        if state.status == opened_as != "waiting":
+            # Staff have it with the session; the player has only been told the message.
+            handling.tell_status(state, opened_as, BY, ctx, out)
         return
     request = NewChatRequest(session=session_view(state), message=None)
     out.emit(request, ChatStatusUpdated(session_id=state.session_id, status=state.status), ctx.now)

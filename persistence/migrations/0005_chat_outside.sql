@@ -14,16 +14,22 @@ CREATE TABLE outside_chat_writes (
 );
 CREATE INDEX outside_chat_writes_by_session ON outside_chat_writes (session_id, id);
 
--- Puts a write into the session's inbox and has servers told; fired as the transaction commits.
+-- Puts a write into the session's inbox and has servers told; fired as the transaction commits. What
+-- was written to a conversation that was not made has its insert told, in the one that it went to.
 CREATE FUNCTION note_chat_write(session text, player text, relation text, before jsonb, after jsonb)
     RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     writer text := session_user
         || coalesce('/' || nullif(current_setting('application_name'), ''), '');
+    is_there boolean;
 BEGIN
     PERFORM set_config('cardroom.journal', 'on', true);
     UPDATE chat_sessions SET outside = outside + 1 WHERE id = session;
+    is_there := FOUND;
     PERFORM set_config('cardroom.journal', '', true);
+    IF NOT is_there THEN
+        RETURN;
+    END IF;
     INSERT INTO outside_chat_writes (session_id, relation, before, after, written_by, written_at)
     VALUES (session, relation, before, after, writer, clock_timestamp());
     INSERT INTO audit_log (at, user_id, role, action, subject_id, source, details)

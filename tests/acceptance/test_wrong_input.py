@@ -35,10 +35,15 @@ OPERATORS = {"host", "floor"}
 SEATED = {"p0", "p1", "p2"}
 THEIRS = {
     *("create_room", "join", "leave_room", "authenticate"),
-    *("waitlist_join", "waitlist_leave"),
+    *("waitlist_join", "waitlist_leave", "chat_send"),
 }
 """What an outsider may do for themselves."""
-LOOKING = {"heartbeat", "subscribe", "unsubscribe", "hydrate", "list_rooms", "authenticate"}
+LOOKING = {
+    *("heartbeat", "subscribe", "unsubscribe", "hydrate", "list_rooms", "authenticate"),
+    *("chat_history", "chat_inbox", "chat_typing"),
+}
+MESSAGE = "00000000-0000-4000-8000-000000000001"
+"""The id of what p0 has said to staff."""
 
 REQUIRED: dict[str, Message] = {
     "subscribe": {"channel": "room:x"},
@@ -63,6 +68,8 @@ REQUIRED: dict[str, Message] = {
     "waitlist_move": {"entry_id": "nobody", "position": 1},
     "waitlist_remove": {"entry_id": "nobody"},
     "waitlist_no_show": {"entry_id": "nobody"},
+    "chat_send": {"message_id": str(uuid.uuid4()), "message_text": "hello"},
+    "chat_received": {"message_id": MESSAGE},
 }
 """What each command cannot do without, beyond the room; the others need nothing."""
 
@@ -79,6 +86,7 @@ class Scene:
         self.server = server
         self.room_id = ""
         self.closed_id = ""
+        self.session_id = ""
         self.game_id = ""
         self.turn = ""
         self.count: Counter[str] = Counter()
@@ -97,6 +105,9 @@ class Scene:
         for name in PEOPLE:
             async with connected(self.server.ws_url, token=self.token(name)):
                 pass
+        async with connected(self.server.ws_url, token=self.token("p0")) as player:
+            said = {"message_id": MESSAGE, "message_text": "hello"}
+            self.session_id = (await player.ask("chat_send", **said))["session"]["id"]
         async with connected(self.server.ws_url, token=self.token("host")) as host:
             options = {"big_blind": 10, "auto_start": False, "turn_seconds": 120, "max_seats": 6}
             made = await host.ask("create_room", settings=options | {"time_bank_seconds": 300})
@@ -179,6 +190,8 @@ def check(scene: Scene, reply: Message, what: object) -> None:
 
 
 EVERYBODY = frozenset(PEOPLE)
+TALKS_NOT = EVERYBODY - {"p0", "floor"}
+"""Whom p0's conversation is none of the business of."""
 ROLE_CODES: list[tuple[str, Message, str, frozenset[str] | set[str]]] = [
     ("join", {}, "already_joined", EVERYBODY - {"guest", "floor"}),
     ("approve", {}, "forbidden", EVERYBODY - OPERATORS),
@@ -263,6 +276,29 @@ ROLE_CODES: list[tuple[str, Message, str, frozenset[str] | set[str]]] = [
     ("create_room", {"settings": {"big_blind": 0}}, "bad_request", EVERYBODY),
     ("create_room", {"settings": {"small_blind": 9, "big_blind": 3}}, "bad_request", EVERYBODY),
     ("create_room", {"settings": {"name": "  "}}, "bad_request", EVERYBODY),
+    ("chat_send", {}, "bad_request", {"floor"}),
+    ("chat_send", {"session_id": "SESSION"}, "not_found", TALKS_NOT),
+    ("chat_send", {"session_id": "nowhere"}, "not_found", EVERYBODY),
+    ("chat_send", {"player_id": "p0"}, "forbidden", TALKS_NOT),
+    ("chat_send", {"session_id": "SESSION", "message_id": MESSAGE}, "conflict", {"floor"}),
+    ("chat_received", {}, "not_found", TALKS_NOT),
+    ("chat_received", {"session_id": "SESSION"}, "not_found", TALKS_NOT),
+    ("chat_read", {"message_id": MESSAGE}, "not_found", TALKS_NOT),
+    ("chat_read", {"session_id": "SESSION", "message_id": MESSAGE}, "not_found", TALKS_NOT),
+    ("chat_typing", {}, "bad_request", {"floor"}),
+    ("chat_typing", {"session_id": "SESSION"}, "not_found", TALKS_NOT),
+    ("chat_status", {"session_id": "SESSION", "status": "resolved"}, "not_found", TALKS_NOT),
+    ("chat_status", {"session_id": "SESSION", "status": "resolved"}, "forbidden", {"p0"}),
+    ("chat_status", {"session_id": "SESSION", "status": "nonsense"}, "bad_request", EVERYBODY),
+    ("chat_status", {"session_id": "SESSION"}, "bad_request", {"floor"}),
+    ("chat_assign", {"session_id": "SESSION"}, "not_found", TALKS_NOT),
+    ("chat_assign", {"session_id": "SESSION"}, "forbidden", {"p0"}),
+    ("chat_history", {"session_id": "SESSION"}, "not_found", TALKS_NOT),
+    ("chat_history", {"player_id": "p0"}, "forbidden", TALKS_NOT),
+    ("chat_history", {"before": MESSAGE}, "not_found", TALKS_NOT),
+    ("chat_history", {"limit": 201}, "bad_request", EVERYBODY),
+    ("chat_inbox", {"player_id": "p0"}, "forbidden", TALKS_NOT),
+    ("chat_inbox", {"status": "nonsense"}, "bad_request", EVERYBODY),
 ]
 """Command, fields beside the valid ones, code, and for whom."""
 
@@ -277,6 +313,8 @@ async def test_each_role_is_told_why_not(scene: Scene, coding: str) -> None:
                 if who not in whom:
                     continue
                 message = {"type": kind, "id": 7, **valid(kind, scene.room_id), **extra}
+                if message.get("session_id") == "SESSION":
+                    message["session_id"] = scene.session_id
                 reply = await refusal(socket, message)
                 check(scene, reply, (who, message))
                 assert (reply["code"], reply["re"]) == (code, 7), (who, message, reply)
@@ -595,11 +633,15 @@ OVER_HTTP: dict[str, tuple[str, str]] = {
 ONLY_ON_SOCKETS = {"subscribe", "rig_deck"}
 BY_ENTRY = {kind for kind in COMMANDS if kind.startswith("waitlist_")}
 """Over HTTP these find their table by the entry, and nobody's entry has none."""
+CHATS = {kind for kind in COMMANDS if kind.startswith("chat_")}
+"""Over HTTP these are spoken of in the portals' own words."""
 
 
 @pytest.mark.fail_after(120)
 async def test_each_role_is_told_the_same_over_http(scene: Scene) -> None:
-    assert {kind for kind, *_ in ROLE_CODES} == OVER_HTTP.keys() | ONLY_ON_SOCKETS | BY_ENTRY
+    assert {kind for kind, *_ in ROLE_CODES} == (
+        OVER_HTTP.keys() | ONLY_ON_SOCKETS | BY_ENTRY | CHATS
+    )
     before = scene.digest()
     for who in PEOPLE:
         async with web(scene.server, who, "staff" if who == "floor" else "player") as http:

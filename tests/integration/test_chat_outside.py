@@ -194,6 +194,21 @@ async def test_a_message_deleted_before_it_was_told_is_not_told(scene: ChatScene
 # Sessions
 
 
+async def test_a_message_of_no_session_may_be_deleted_as_soon_as_it_is_written(
+    scene: ChatScene,
+) -> None:
+    async with scene.sql.transaction():
+        await scene.write(
+            "INSERT INTO chat_messages (id, session_id, player_id, sender, message_text) "
+            "VALUES (%s, 'never-made', 'ann', 'player', 'x')",
+            MESSAGE + "1",
+        )
+        await scene.write("DELETE FROM chat_messages WHERE id = %s", MESSAGE + "1")
+    staff, _ = await scene.told()
+    assert [event["message"] for event in staff if "message" in event] == [None]
+    await scene.assert_sound()
+
+
 @pytest.mark.parametrize("relation", ["chat_sessions", "chat_requests"])
 async def test_a_session_is_opened_under_either_name(scene: ChatScene, relation: str) -> None:
     await scene.write(

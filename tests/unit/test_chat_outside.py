@@ -88,6 +88,17 @@ def test_a_session_and_its_message_are_one_event_in_whichever_order_they_came() 
         assert len(kinds(out, PushQueued)) == 1
 
 
+def test_a_player_is_told_the_status_of_a_session_that_came_in_work_with_its_message() -> None:
+    state = session(seq=0, status="in_progress", untold=[opened(status="in_progress")])
+    said(state, 2)
+    out, _ = told(state)
+    assert tags(out) == ["new-chat-request", "chat-status-changed"]
+    assert [str(type(event).__struct_config__.tag) for event in out.for_player] == [
+        "player-confirmation",
+        "chat-status-updated",
+    ]
+
+
 def test_a_session_without_a_message_is_told_and_notified() -> None:
     state = session(seq=0, initial_message="help", untold=[opened(initial_message="help")])
     out, _ = told(state)
