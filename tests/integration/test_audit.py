@@ -65,6 +65,10 @@ async def test_a_sound_database_has_no_findings_at_any_moment(scene: Scene) -> N
     await sound()
 
 
+async def test_a_sound_conversation_has_no_findings(scene: Scene) -> None:
+    assert (await damaged(scene, *CHAT)).findings == []
+
+
 async def test_an_empty_database_adds_up(database_url: str) -> None:
     async with Pool(database_url, size=1, timeout_s=5) as pool:
         report = await audit(pool)
@@ -76,7 +80,28 @@ FINISHED = "(SELECT id FROM hands WHERE number = 1)"
 RUNNING = "(SELECT id FROM hands WHERE ended_at IS NULL)"
 NO_PARENT = "ALTER TABLE {0} DROP CONSTRAINT IF EXISTS {0}_room_id_fkey"
 
+CHAT = [
+    "INSERT INTO chat_sessions (id, player_id, player_name, seq, unread_by_staff) "
+    "VALUES ('s', 'ann', 'Ann', 2, 2)",
+    "INSERT INTO chat_messages (id, session_id, player_id, sender, sender_name, message_text, seq) "
+    "VALUES ('m1', 's', 'ann', 'player', 'Ann', 'Hello?', 1), "
+    "('m2', 's', 'ann', 'player', 'Ann', 'Anybody?', 2)",
+    "INSERT INTO commands VALUES (gen_random_uuid(), 'ann', 's', 'chat_read', '{}', now())",
+]
+"""A conversation as its actor would leave it."""
+
 DAMAGE: list[tuple[str, str, list[str]]] = [
+    ("chats", "from 1 to 2", [*CHAT, "UPDATE chat_sessions SET seq = 1"]),
+    (
+        "chats",
+        "0 and 2 are said to be unread by player and staff, 0 and 1 are",
+        [*CHAT, "UPDATE chat_messages SET status = 'read' WHERE id = 'm1'"],
+    ),
+    (
+        "chats",
+        "0 and 2 are said to be unread by player and staff, 1 and 1 are",
+        [*CHAT, "UPDATE chat_messages SET sender = 'staff' WHERE id = 'm1'"],
+    ),
     ("transfers", "sums to 1", ["UPDATE ledger_entries SET amount = amount + 1 WHERE id = 1"]),
     ("conservation", "chips", ["UPDATE wallets SET balance = balance + 1 WHERE user_id = 'ann'"]),
     ("conservation", "chips", ["UPDATE room_seats SET chips = chips - 1 WHERE user_id = 'ann'"]),
@@ -238,6 +263,8 @@ DAMAGE: list[tuple[str, str, list[str]]] = [
 ]
 
 ORPHANS: list[tuple[str, str, list[str]]] = [
+    ("chat_messages", "chat_sessions", [*CHAT, "UPDATE chat_messages SET session_id = 'gone'"]),
+    ("chat_messages", "chat_sessions", [*CHAT, "UPDATE chat_messages SET player_id = 'bob'"]),
     ("rooms", "game_states", ["DELETE FROM game_states"]),
     ("hands", "rooms", ["UPDATE hands SET room_id = 'gone' WHERE number = 1"]),
     ("hands", "games", ["UPDATE hands SET game_id = 'gone' WHERE number = 1"]),

@@ -44,6 +44,12 @@ UNION ALL
     SELECT 'commands', c.command_id::text, 'rooms', c.room_id
     FROM commands c
     WHERE c.room_id IS NOT NULL AND NOT EXISTS (SELECT FROM rooms r WHERE r.id = c.room_id)
+      AND NOT EXISTS (SELECT FROM chat_sessions s WHERE s.id = c.room_id)
+UNION ALL
+    SELECT 'chat_messages', m.id, 'chat_sessions', m.session_id
+    FROM chat_messages m
+    WHERE NOT EXISTS (SELECT FROM chat_sessions s
+                      WHERE s.id = m.session_id AND s.player_id = m.player_id)
 UNION ALL
     SELECT 'ledger_entries', l.id::text, 'rooms', l.room_id
     FROM ledger_entries l
