@@ -16,6 +16,7 @@ from uuid import uuid4
 import msgspec
 import trio
 
+from client.chats import Chats
 from client.connection import Arrived, Connection, open_connection, raise_unchanged
 from client.errors import (
     ClientError,
@@ -54,7 +55,15 @@ Token = str | Callable[[], str] | Callable[[], Awaitable[str]]
 R = TypeVar("R", bound=Ok | Authenticated | Hydrated)
 
 TRY_AGAIN = frozenset({ErrorCode.BUSY, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
-_ONLY_ASKS = (commands.Hydrate, commands.ListRooms, commands.Heartbeat, commands.Subscribe)
+_ONLY_ASKS = (
+    commands.Hydrate,
+    commands.ListRooms,
+    commands.Heartbeat,
+    commands.Subscribe,
+    commands.ChatHistory,
+    commands.ChatInbox,
+    commands.ChatTyping,
+)
 
 
 class CardroomClient:
@@ -94,6 +103,7 @@ class CardroomClient:
         self._backoff = Backoff(self._timing, rng or random.Random())
         self._login = Login(token, rejoin_tokens or {})
         self.waitlists = Waitlists(self)
+        self.chats = Chats(self)
         self._rooms: dict[str, LiveRoom] = {}
         self._connection: Connection | None = None
         self._change = trio.Event()
@@ -309,6 +319,7 @@ class CardroomClient:
                     await self._log_in(connection)
                     self._connection = connection
                     self.connections += 1
+                    self.chats.reconnected()
                     self._tell()
                     return await connection.wait_closed()
                 finally:
@@ -350,6 +361,11 @@ class CardroomClient:
         self._login.remember(room.room_id, snapshot.me.rejoin_token, keep=True)
         room.install(snapshot)
 
+    def soon(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Have something done beside what is under way, for as long as the client lives."""
+        if self._nursery is not None:
+            self._nursery.start_soon(run)
+
     def _hydrate_soon(self, room: LiveRoom) -> None:
         if self._nursery is not None:
             self._nursery.start_soon(self._hydrate, room)
@@ -383,6 +399,7 @@ class CardroomClient:
         if isinstance(event, MembershipApproved):
             self._login.remember(event.room_id, event.rejoin_token or None)
         self.waitlists.take(event)
+        self.chats.take(event)
         self._tell()
 
     def _forget(self, room: LiveRoom) -> None:
@@ -392,6 +409,7 @@ class CardroomClient:
     def _drop(self, connection: Connection) -> None:
         if self._connection is connection:
             self._connection = None
+            self.chats.lost()
             self._tell()
 
     def _fail(self, error: ClientError) -> None:

@@ -1,4 +1,5 @@
-"""Events as they come in: plain maps, turned into the classes of `protocol.events`.
+"""Events as they come in: plain maps, turned into the classes of `protocol.events` and
+`protocol.chat_events`.
 
 A server may be newer than this client: an event type that is not known here is kept as it came.
 """
@@ -6,6 +7,7 @@ A server may be newer than this client: an event type that is not known here is 
 import msgspec
 from msgspec import Struct
 
+from protocol.chat_events import CHAT_EVENTS, PassingChatEvent
 from protocol.events import PRIVATE_EVENTS, PUBLIC_EVENTS, Event
 
 RawMessage = dict[str, object]
@@ -30,6 +32,10 @@ AnyEvent = Event | OtherEvent
 _CLASSES: dict[tuple[str, bool], type[Event]] = {
     **{(str(cls.__struct_config__.tag), False): cls for cls in PUBLIC_EVENTS},
     **{(str(cls.__struct_config__.tag), True): cls for cls in PRIVATE_EVENTS},
+    **{
+        (str(cls.__struct_config__.tag), issubclass(cls, PassingChatEvent)): cls
+        for cls in CHAT_EVENTS
+    },
 }
 
 

@@ -111,6 +111,16 @@ async def load_session(pool: Pool, session_id: str) -> StoredSession | None:
     return StoredSession(state, unit_id)
 
 
+async def place_of(pool: Pool, session_id: str) -> tuple[int, int] | None:
+    """Read the fence of a session: its seq, and how many wrote to it from outside.
+
+    Raises:
+        Unavailable: the database is away.
+    """
+    rows = await _rows(pool, "SELECT seq, outside FROM chat_sessions WHERE id = %s", (session_id,))
+    return (rows[0]["seq"], rows[0]["outside"]) if rows else None
+
+
 async def settle(pool: Pool, session_id: str, player_id: str) -> None:
     """Wait until no transaction is under way that writes to a session, or makes it.
 

@@ -21,6 +21,7 @@ from protocol.codec import Coding, encode
 from protocol.errors import CloseCode
 from server.auth.rejoin_book import RejoinBook
 from server.auth.tokens import AccessTokens
+from server.chat_presence import ChatPresence
 from server.chats import Chats
 from server.clock import in_ms, now_ms
 from server.club import Club
@@ -141,7 +142,7 @@ class _Server:
         )
         self.hub = Hub(
             encode=_framed_event,
-            on_presence=lambda *seen: self.presence.note(*seen, at=self.gateway.leaving_since),
+            on_presence=self._came_or_went,
             on_drop=lambda *lost: self.gateway.dropped(*lost),
         )
         self.supervisor = Supervisor()
@@ -184,6 +185,7 @@ class _Server:
             starting_balance=settings.starting_balance,
         )
 
+        self.chat_presence = ChatPresence(self.hub, self.club.chats)
         self.readiness.need("database", lambda: self.node.reachable and not self.journal.away)
         self.readiness.tell("rooms", lambda: len(self.rooms))
         self.readiness.tell("quarantined_rooms", lambda: len(self.rooms.quarantined()))
@@ -265,6 +267,10 @@ class _Server:
             stopping.start_soon(self.rooms.stop, DRAIN_S)
             stopping.start_soon(self.chats.stop, DRAIN_S)
         drained.set()
+
+    def _came_or_went(self, channel: str, user_id: str, present: bool) -> None:
+        self.presence.note(channel, user_id, present, at=self.gateway.leaving_since)
+        self.chat_presence.note(channel, user_id, present)
 
     async def _connect(self) -> Connection:
         return await TrioConnection.connect(

@@ -26,7 +26,7 @@ from protocol.commands import (
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.ids import STAFF_PORTAL, UserId, player_channel
 from protocol.principal import Principal
-from protocol.replies import ChatChanged, ChatMessages, ChatSessions, Ok
+from protocol.replies import ChatChanged, ChatMessages, ChatSent, ChatSessions, Ok
 from protocol.views import ChatSession
 from server.chats import Chats
 from server.club_database import ClubDatabase
@@ -72,6 +72,8 @@ class ChatDesk:
         Cancellation: the command may be carried out all the same.
         """
         staff_name = None
+        if command.session_id and not principal.is_staff:
+            await self._require_own(principal, command.session_id)
         match command:
             case ChatSend():
                 return await self._send(principal, command, source)
@@ -201,14 +203,34 @@ class ChatDesk:
                     pass
         for _ in range(MAX_SESSIONS_TRIED):
             session_id = await self._open_session_of(opening.player_id)
+            unborn = session_id is None
             if session_id is None:
                 # Whoever says something at the same moment finds the same one.
                 session_id = self._open.setdefault(opening.player_id, str(uuid.uuid4()))
             try:
-                return await self._ask(session_id, command, principal, source, opening=opening)
+                reply = await self._ask(session_id, command, principal, source, opening=opening)
+                unborn = isinstance(reply, ChatSent) and reply.session.id != session_id
+                return reply
             except SessionOver:
                 self._forget(opening.player_id, session_id)
+            finally:
+                if unborn:
+                    self._forget(opening.player_id, session_id)
         raise Refused(ErrorCode.CONFLICT, "The conversation ends whenever it begins; try again.")
+
+    async def _require_own(self, principal: Principal, session_id: str) -> None:
+        """Turn away a player who names a session that is not theirs, without asking its actor, by
+        which they could tell that there is one.
+
+        Raises:
+            Refused: `not_found`, `unavailable`.
+        """
+        if self._open.get(principal.user_id) == session_id:
+            return
+        async with self._database.use() as pool:
+            session = await chats.read_session(pool, session_id)
+        if session is None or session.player_id != principal.user_id:
+            raise no_session()
 
     async def _ask(
         self,

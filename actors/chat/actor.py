@@ -3,7 +3,8 @@
 What waits in its mailbox is decided one after another and committed as one unit. A state whose unit
 did not commit is dropped and read back from the database; nothing of it was told to anyone. Nobody
 owns a session: any server process may write to it, and whoever finds that another one was there
-first reads it back and decides again.
+first reads it back and decides again. The fence of a commit finds that out; what changes nothing,
+and so passes no fence, is answered only once the session was seen to be where it is believed.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import trio
 
 from actors.chat.batch import ChatBatch
 from actors.chat.messages import ChatAsk
-from actors.chat.outcomes import known_outcome
+from actors.chat.outcomes import SESSIONS_KEY, known_outcome
 from actors.chat.services import ChatServices
 from actors.mailbox import Mailbox
 from actors.refusals import internal, unavailable
@@ -47,7 +48,9 @@ class ChatSessionActor:
         self.mailbox: Mailbox[ChatAsk] = Mailbox(services.mailbox_capacity)
         self._services = services
         self._state: ChatState | None = None
+        self._unit_id = 0
         self._stale = True
+        self._doubt: tuple[int, ChatBatch] | None = None
         self._active_at = trio.current_time()
         self._open: dict[int, ChatAsk] = {}
 
@@ -88,7 +91,8 @@ class ChatSessionActor:
 
     async def _load(self) -> None:
         stored = await chats.load_session(self._services.pool, self.session_id)
-        self._state, self._stale = None if stored is None else stored.state, False
+        self._state, self._unit_id = (None, 0) if stored is None else stored
+        self._stale = False
 
     async def _serve(self, asks: list[ChatAsk]) -> None:
         """Handle asks; if that ends this life, the next one has those not yet answered."""
@@ -109,12 +113,14 @@ class ChatSessionActor:
 
     async def _attempt(self, asks: list[ChatAsk]) -> list[ChatAsk]:
         """Decide asks on the state and commit them as one unit; return those to decide again."""
+        fresh = self._stale
         if self._stale:
             try:
                 await self._load()
             except Unavailable as away:
                 self._turn_away(asks, away)
                 return []
+            asks = self._without_doubt(asks)
         batch: ChatBatch | None = None
         for ask in asks:
             if batch is None:
@@ -126,15 +132,24 @@ class ChatSessionActor:
             try:
                 batch.decide(ask)
             except Exception as error:
-                self._stale = True
+                self._state, self._stale = None, True
                 self._answer(ask, internal(error))
                 raise
         if batch is None:
             return []
-        if not batch.out.kept:
-            self._applied(batch)
-            return []
-        return await self._commit(batch)
+        if batch.out.kept:
+            return await self._commit(batch)
+        if not fresh and batch.doubtful:
+            try:
+                place = await chats.place_of(self._services.pool, self.session_id)
+            except Unavailable as away:
+                self._turn_away(batch.asks, away)
+                return []
+            if place != (batch.state.seq, batch.state.outside):
+                self._stale = True
+                return batch.asks
+        self._applied(batch)
+        return []
 
     def _fresh(self, ask: ChatAsk) -> ChatState | None:
         if ask.opening is None:
@@ -145,12 +160,15 @@ class ChatSessionActor:
         """Commit a batch; return the asks that are to be decided again."""
         unit_id = self._services.new_unit_id()
         # Whatever becomes of it, the state is what the database has, or nothing.
-        self._stale = True
+        self._state, self._stale = None, True
         try:
             await self._services.journal.commit(batch.unit(unit_id), lambda: self._applied(batch))
         except Superseded:
             return batch.asks
         except ConstraintViolated as violated:
+            if violated.constraint == SESSIONS_KEY:
+                # It has been made meanwhile, by a unit of ours that was in doubt.
+                return batch.asks
             return await self._refused_by_schema(batch, violated)
         except OutcomeUnknown:
             return await self._find_out(batch, unit_id)
@@ -193,13 +211,14 @@ class ChatSessionActor:
     async def _find_out(self, batch: ChatBatch, unit_id: int) -> list[ChatAsk]:
         """Learn whether a unit committed whose connection broke, and tell the true outcome.
 
-        What is there once nothing is under way any more is final.
+        Whatever was under way is over then. A unit that the database has not begun with by then may
+        still come: it is refused if the asks, decided again, are there first, and if not they find
+        it when they are refused.
         """
-        pool = self._services.pool
         while True:
             try:
-                await chats.settle(pool, self.session_id, batch.state.player_id)
-                stored = await chats.load_session(pool, self.session_id)
+                await chats.settle(self._services.pool, self.session_id, batch.state.player_id)
+                await self._load()
                 break
             except Unavailable as away:
                 in_doubt = {id(ask) for ask in batch.asks}
@@ -207,15 +226,23 @@ class ChatSessionActor:
                     [ask for key, ask in self._open.items() if key not in in_doubt], away
                 )
                 await trio.sleep(AWAY_PAUSE_S)
-        if stored is None or stored.unit_id != unit_id:
-            return batch.asks
+        self._doubt = (unit_id, batch)
+        return self._without_doubt(batch.asks)
+
+    def _without_doubt(self, asks: list[ChatAsk]) -> list[ChatAsk]:
+        """Tell the unit that is in doubt if the database has it; return the asks not in it."""
+        if self._doubt is None or self._doubt[0] != self._unit_id:
+            return asks
+        batch = self._doubt[1]
+        done = {id(ask) for ask in batch.asks}
         self._applied(batch)
-        return []
+        return [ask for ask in asks if id(ask) not in done]
 
     def _applied(self, batch: ChatBatch) -> None:
         """Tell and answer what has been committed. Called before any other task runs."""
         self._state = batch.state if batch.state.opened else None
         self._stale = False
+        self._doubt = None
         for ask in batch.asks:
             self._open.pop(id(ask), None)
         batch.apply()
@@ -228,6 +255,7 @@ class ChatSessionActor:
 
     def _turn_away(self, asks: list[ChatAsk], away: Unavailable) -> None:
         """Tell asks, and those behind them, who have waited as long, that nothing was changed."""
+        self._doubt = None
         for ask in (*asks, *self.mailbox.drain()):
             self._answer(ask, unavailable(away))
 

@@ -9,6 +9,7 @@ from game.changes import PushQueued
 from game.chat import ChatContext, ChatDecision, ChatState, decide
 from persistence.units import ChatAdvance, CommandDone, CommitUnit, Row
 from protocol.audience import Told
+from protocol.commands import ChatSend, ChatTyping
 from protocol.errors import Refused
 from protocol.ids import STAFF_PORTAL, UserId, player_channel
 from protocol.replies import Ok
@@ -64,6 +65,15 @@ class ChatBatch:
             )
         self.asks.append(ask)
         self._answers.append((ask, answer))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether somebody who knows the session as it is by now might answer otherwise, although
+        nothing is to be committed."""
+        return any(
+            isinstance(answer, Refused) or not isinstance(ask.command, ChatSend | ChatTyping)
+            for ask, answer in self._answers
+        )
 
     def unit(self, unit_id: int) -> CommitUnit:
         """Make the commit unit of the whole batch; call it once."""

@@ -14,6 +14,7 @@ from protocol.replies import REPLIES, Ok
 
 COMMANDS_KEY = "commands_key"
 MESSAGES_KEY = "chat_messages_key"
+SESSIONS_KEY = "chat_sessions_pkey"
 OPEN_SESSION_KEY = "chat_sessions_open_key"
 
 

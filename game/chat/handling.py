@@ -3,7 +3,7 @@
 from msgspec import UNSET
 
 from game.chat.decision import ChatContext, ChatDecision
-from game.chat.state import ChatState, session_view
+from game.chat.state import ChatState, plain_name, session_view
 from protocol.chat_events import ChatAssigned, ChatStatusChanged, ChatStatusUpdated
 from protocol.commands import ChatAssign, SetChatStatus
 from protocol.errors import ErrorCode, Refused, bad_field
@@ -80,7 +80,9 @@ def give_to(
 ) -> None:
     """Make somebody, or nobody, the one who sees to the session."""
     state.assigned_staff = staff_id
-    state.assigned_staff_name = None if staff_id is None else staff_name or staff_id
+    state.assigned_staff_name = (
+        None if staff_id is None else plain_name(staff_name or staff_id, staff_id)
+    )
 
     def event() -> ChatAssigned:
         return ChatAssigned(

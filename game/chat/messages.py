@@ -37,8 +37,8 @@ def send(
 ) -> Ok:
     """Say something. The same message again changes nothing.
 
-    A player's first message opens the session. The first answer of staff takes a waiting session
-    into work; an answer in a resolved one opens it again.
+    A player's first message opens the session. An answer of staff takes a session into work that
+    waits or is resolved, and gives it to who answers unless somebody has it.
 
     Raises:
         SessionOver: the session is resolved, and a player's message is for a new one.
@@ -84,14 +84,14 @@ def send(
             ctx.source,
         )
     )
+    if side == "staff" and state.first_reply_at is None:
+        state.first_reply_at = now
     tell_message(state, message, opens=opens, now=ctx.now, out=out)
     if side == "staff":
+        if state.assigned_staff is None:
+            handling.give_to(state, principal, principal.user_id, message.sender_name, ctx, out)
         if state.status != "in_progress":
-            if state.assigned_staff is None:
-                handling.give_to(state, principal, principal.user_id, message.sender_name, ctx, out)
             handling.enter_status(state, "in_progress", principal.user_id, ctx, out)
-        if state.first_reply_at is None:
-            state.first_reply_at = now
         if not ctx.player_online:
             out.changes.append(_push_answer(state, message, ctx.now))
     if opens and side == "player":

@@ -19,6 +19,7 @@ from protocol.commands import (
     ChatCommand,
     ChatHistory,
     ChatInbox,
+    ChatSend,
     CreateRoom,
     Heartbeat,
     Hydrate,
@@ -62,6 +63,7 @@ class Session:
         "_room_id",
         "_running",
         "_text",
+        "_turns",
         "coding",
         "is_staff",
         "user_id",
@@ -79,6 +81,7 @@ class Session:
         self._ahead: list[AnyCommand] | None = None
         self._running = 0
         self._heard = False
+        self._turns: dict[str, trio.Event] = {}
         limits = gateway.limits
         self._bucket = TokenBucket(limits.commands_per_s, limits.command_burst, trio.current_time())
         self._excess = 0
@@ -181,7 +184,9 @@ class Session:
                 self._start(command, self._join_by_code)
             case WaitlistCommand() if needs_look_up(command):
                 self._start(command, self._to_waitlist)
-            case ChatCommand() | ChatHistory() | ChatInbox():
+            case ChatCommand():
+                self._start_in_turn(command, principal)
+            case ChatHistory() | ChatInbox():
                 self._start(command, self._chat)
             case Authenticate():
                 raise AssertionError("taken before")
@@ -227,12 +232,36 @@ class Session:
 
     # What takes its time
 
-    def _start(self, command: AnyCommand, run: Callable[[AnyCommand], Awaitable[None]]) -> None:
+    def _start(self, command: AnyCommand, run: Callable[[AnyCommand], Awaitable[None]]) -> bool:
+        """Carry a command out beside the reading; False if too many are under way."""
         if self._running >= MAX_AHEAD:
             self._refuse(command.id, _busy())
-            return
+            return False
         self._running += 1
         self._gateway.start(self._guarded, command, run)
+        return True
+
+    def _start_in_turn(self, command: AnyChatCommand, principal: Principal) -> None:
+        """Start a chat's command, which is carried out after those that came before it for the same
+        conversation: what somebody says stays in its order."""
+        key = ""
+        if principal.is_staff:
+            named = command.player_id if isinstance(command, ChatSend) else None
+            key = command.session_id or named or ""
+        before, done = self._turns.get(key), trio.Event()
+
+        async def in_turn(command: AnyCommand) -> None:
+            try:
+                if before is not None:
+                    await before.wait()
+                await self._chat(command)
+            finally:
+                done.set()
+                if self._turns.get(key) is done:
+                    del self._turns[key]
+
+        if self._start(command, in_turn):
+            self._turns[key] = done
 
     async def _guarded(
         self, command: AnyCommand, run: Callable[[AnyCommand], Awaitable[None]]
