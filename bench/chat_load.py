@@ -5,7 +5,8 @@ it reads one `Phase` after another and writes what came of each, as `Said`.
 
 In a phase with a rate, messages are sent when they are due, whatever became of those before, and
 times count from when each was due. Without a rate a number of sessions talk to and fro, each
-message sent when the one before it has reached the other side.
+message sent when the one before it has reached the other side (and there, with receipts, the server
+has taken note of its being read).
 """
 
 from __future__ import annotations
@@ -116,14 +117,15 @@ class _Sent:
 class _Person:
     """A socket: a player's, or one of staff. `place` is the player's or the staff's number."""
 
-    __slots__ = ("asked", "is_staff", "place", "socket")
+    __slots__ = ("asked", "is_staff", "place", "reads", "socket")
 
     def __init__(self, socket: LightSocket, place: int, *, is_staff: bool) -> None:
         self.socket = socket
         self.place = place
         self.is_staff = is_staff
-        # By the id of a command that carries a message: since when.
+        # By the id of a command: since when a message is under way, what follows on its being read.
         self.asked: dict[int, int] = {}
+        self.reads: dict[int, Callable[[], None] | None] = {}
 
 
 class _Session(Struct):
@@ -208,7 +210,6 @@ class Talk:
         self._heard, self._answered, self._late = _histogram(), _histogram(), _histogram()
         self._refusals: Counter[str] = Counter()
         self._messages = self._receipts = self._to_absent = 0
-        self._receipts_under_way = 0
 
     def _everybody(self) -> list[_Person]:
         return [key.data for key in self._selector.get_map().values()]
@@ -300,32 +301,33 @@ class Talk:
     def _replied(self, person: _Person, reply: _Incoming) -> None:
         assert reply.re is not None
         since = person.asked.pop(reply.re, None)
+        then = person.reads.pop(reply.re, None)
         if reply.type == "error":
             self._refusals[reply.code] += 1
         elif since is not None:
             self._answered.record_value(max(1, (_ns() - since) // 1000))
-        if since is None:
-            self._receipts_under_way -= 1
+        elif then is not None:
+            then()
 
     def _arrived(self, person: _Person, message: _Message) -> None:
         # All sockets of staff are told what staff say, too.
         if person.is_staff == (message.sender == "staff"):
             return
+        sent = self._sent.get(message.id)
+        then = None if sent is None else sent.then
         if self._phase.receipts and self._confirms(person, message):
             # As the oldest clients do it: by the message's id alone.
-            person.socket.send("chat_received", message_id=message.id)
-            person.socket.send("chat_read", message_id=message.id)
+            person.reads[person.socket.send("chat_received", message_id=message.id)] = None
+            person.reads[person.socket.send("chat_read", message_id=message.id)] = then
             self._receipts += 2
-            self._receipts_under_way += 2
-        sent = self._sent.get(message.id)
         if sent is None:
             return
         sent.awaited -= 1
         if not sent.awaited:
             del self._sent[message.id]
             self._heard.record_value(max(1, (_ns() - sent.since) // 1000))
-            if sent.then is not None:
-                sent.then()
+            if then is not None and not self._phase.receipts:
+                then()
 
     # Waiting
 
@@ -340,9 +342,7 @@ class Talk:
     def _drain(self) -> None:
         until = time.perf_counter() + DRAIN_S
         while time.perf_counter() < until and (
-            self._sent
-            or self._receipts_under_way
-            or any(person.asked for person in self._everybody())
+            self._sent or any(person.asked or person.reads for person in self._everybody())
         ):
             self._poll(0.05)
 
