@@ -27,11 +27,13 @@ from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.ids import STAFF_PORTAL, UserId, player_channel
 from protocol.principal import Principal
 from protocol.replies import ChatChanged, ChatMessages, ChatSent, ChatSessions, Ok
-from protocol.views import ChatSession
+from protocol.views import ChatMessage, ChatSession
 from server.chats import Chats
 from server.club_database import ClubDatabase
 
 KNOWN_SESSIONS = 100_000
+KNOWN_MESSAGES = 20_000
+"""Receipts come soon after what they are for."""
 MAX_SESSIONS_TRIED = 8
 SHORTCUT = re.compile(r"/[^\s/]{1,39}\Z")
 
@@ -49,6 +51,8 @@ class ChatDesk:
         self._sessions = sessions
         self._hub = sessions.hub
         self._open: OrderedDict[str, str] = OrderedDict()
+        # By its id, the session and the player of a message; of two players' with one id the last.
+        self._said: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     @property
     def staff_online(self) -> bool:
@@ -246,6 +250,8 @@ class ChatDesk:
             session_id,
             lambda answer: ChatAsk(command, principal, source, answer, opening, staff_name),
         )
+        if isinstance(reply, ChatSent):
+            self._note_message(reply.message)
         if isinstance(reply, ChatChanged):
             self._note(reply.session)
             reply.session = self._seen_by(principal, reply.session)
@@ -268,6 +274,9 @@ class ChatDesk:
 
     async def _session_of_message(self, principal: Principal, message_id: str) -> str:
         own = None if principal.is_staff else principal.user_id
+        known = self._said.get(message_id)
+        if known is not None and own in (None, known[1]):
+            return known[0]
         async with self._database.use() as pool:
             found = await chats.session_of_message(pool, message_id, own)
         if found is None:
@@ -283,6 +292,12 @@ class ChatDesk:
         if found is not None:
             self._keep(player_id, found)
         return found
+
+    def _note_message(self, message: ChatMessage) -> None:
+        self._said[message.id] = (message.session_id, message.player_id)
+        self._said.move_to_end(message.id)
+        if len(self._said) > KNOWN_MESSAGES:
+            self._said.popitem(last=False)
 
     def _note(self, session: ChatSession) -> None:
         if session.status == "resolved":

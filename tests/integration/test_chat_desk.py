@@ -169,6 +169,19 @@ async def test_another_players_session_is_as_good_as_none(desk: LiveDesk) -> Non
     assert (await desk.say("bob", say(1))).message.player_id == "bob"
 
 
+async def test_a_receipt_is_for_the_message_of_ones_own_conversation(desk: LiveDesk) -> None:
+    sessions = {}
+    for player in ("bob", PLAYER):
+        # Both clients chose the same id.
+        session = (await desk.say(player, say(1))).session
+        sessions[player] = session.id
+        await desk.say("staff", say(2, session_id=session.id))
+    for player in (PLAYER, "bob"):
+        assert (await desk.do(player, read(2))).session.id == sessions[player]
+    assert (await desk.do("staff", read(1))).session.id == sessions[PLAYER]
+    assert (await refused(desk.do("bob", read(3)))).code is ErrorCode.NOT_FOUND
+
+
 async def test_typing_without_a_session_is_told_to_nobody(desk: LiveDesk) -> None:
     await desk.do(PLAYER, commands.ChatTyping())
     assert not desk.told()
