@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections import OrderedDict
+from collections.abc import Callable
 
 import msgspec
 from msgspec import UNSET
@@ -66,6 +67,50 @@ class ChatDesk:
     def open_session(self, player_id: str) -> str | None:
         """Return a player's open session, if it is known here."""
         return self._open.get(player_id)
+
+    def post(
+        self,
+        principal: Principal,
+        command: AnyChatCommand,
+        *,
+        source: str,
+        answer: Callable[[Ok | Refused], None],
+    ) -> bool:
+        """Hand a command to its session in this very step, if that is live and known to be the one.
+
+        Args:
+            principal, command, source: as for `run`.
+            answer: is called once, and must not wait. A message that is answered `SessionOver` is
+                for another session, and is to be `run`.
+
+        Returns:
+            False if something has to be looked up first; nothing has happened then.
+
+        Raises:
+            Refused: `busy`; nothing was changed.
+        """
+        session_id = self._session_at_once(principal, command)
+        if not session_id:
+            return False
+        named, opening = command.session_id, None
+        if not isinstance(command, ChatSend):
+            command.session_id = session_id
+        elif not principal.is_staff and not named:
+            opening = Opening(principal.user_id, principal.name)
+
+        def answered(reply: Ok | Refused) -> None:
+            if isinstance(reply, Ok):
+                self._noted(principal, reply)
+            elsewhere = isinstance(reply, ChatSent) and reply.session.id != session_id
+            if opening is not None and (elsewhere or isinstance(reply, SessionOver)):
+                self._forget(principal.user_id, session_id)
+            answer(reply)
+
+        ask = ChatAsk(command, principal, source, answered, opening)
+        if self._sessions.post(session_id, ask):
+            return True
+        command.session_id = named
+        return False
 
     async def run(self, principal: Principal, command: AnyChatCommand, *, source: str) -> Ok:
         """Carry a command out and return its reply, durable.
@@ -250,12 +295,36 @@ class ChatDesk:
             session_id,
             lambda answer: ChatAsk(command, principal, source, answer, opening, staff_name),
         )
+        self._noted(principal, reply)
+        return reply
+
+    def _noted(self, principal: Principal, reply: Ok) -> None:
+        """Take note of what a reply says, and complete it for who gets it."""
         if isinstance(reply, ChatSent):
             self._note_message(reply.message)
         if isinstance(reply, ChatChanged):
             self._note(reply.session)
             reply.session = self._seen_by(principal, reply.session)
-        return reply
+
+    def _session_at_once(self, principal: Principal, command: AnyChatCommand) -> str | None:
+        """Say which session a command is about, if that is beyond doubt without looking it up."""
+        own = None if principal.is_staff else principal.user_id
+        known = None if own is None else self._open.get(own)
+        match command:
+            case ChatAssign():
+                return None
+            case ChatSend() if own is None:
+                return None if SHORTCUT.match(command.message_text) else command.session_id
+            case ChatSend() if command.player_id not in (None, own):
+                return None
+            case ChatReceived() | ChatRead() if not command.session_id:
+                session_id, player_id = self._said.get(command.message_id, ("", None))
+                return session_id if own in (None, player_id) else None
+            case _:
+                pass
+        if own is None:
+            return command.session_id
+        return known if command.session_id in ("", known) else None
 
     async def _expand(self, command: ChatSend) -> None:
         """Put what a canned reply says in the place of its shortcut."""
