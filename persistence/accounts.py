@@ -285,7 +285,13 @@ async def audit(pool: Pool, filters: AuditFilters) -> list[AuditLine]:
 
 
 async def note_action(
-    pool: Pool, *, by: Principal, action: str, room_id: str | None, now: int
+    pool: Pool,
+    *,
+    by: Principal,
+    action: str,
+    now: int,
+    room_id: str | None = None,
+    subject_id: str | None = None,
 ) -> None:
     """Enter into the audit log what somebody does that changes no row.
 
@@ -294,9 +300,10 @@ async def note_action(
     """
     async with pool.connection() as conn:
         await conn.execute(
-            "INSERT INTO audit_log (at, user_id, role, action, room_id, source, details) "
-            "VALUES (from_ms(%s), %s, %s, %s, %s, 'http', '{}')",
-            (now, by.user_id, by.role, action, room_id),
+            "INSERT INTO audit_log "
+            "(at, user_id, role, action, room_id, subject_id, source, details) "
+            "VALUES (from_ms(%s), %s, %s, %s, %s, %s, 'http', '{}')",
+            (now, by.user_id, by.role, action, room_id, subject_id),
         )
 
 

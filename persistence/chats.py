@@ -205,6 +205,13 @@ async def list_sessions(
     return msgspec.convert(await _rows(pool, _SESSIONS, values), list[ChatSession])
 
 
+async def count_waiting(pool: Pool) -> int:
+    """Count the sessions that wait for staff."""
+    rows = await _rows(pool, "SELECT count(*) AS n FROM chat_sessions WHERE status = 'waiting'", ())
+    waiting: int = rows[0]["n"]
+    return waiting
+
+
 async def name_of_staff(pool: Pool, user_id: str) -> str | None:
     """Say how somebody of the staff is called; None for who has not come in as staff."""
     rows = await _rows(pool, "SELECT name FROM club_staff WHERE user_id = %s", (user_id,))

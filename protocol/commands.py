@@ -344,9 +344,10 @@ class ChatReceived(ChatCommand, kw_only=True):
 
 
 class ChatRead(ChatCommand, kw_only=True):
-    """A message was read, and with it what the same side said before it."""
+    """A message was read, and with it what the same side said before it; without a `message_id`,
+    everything that the other side has said in the session."""
 
-    message_id: MessageKey
+    message_id: MessageKey | None = None
 
 
 class ChatTyping(ChatCommand, kw_only=True):

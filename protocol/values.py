@@ -60,6 +60,8 @@ SessionKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
 ChatStatus = Literal["waiting", "in_progress", "resolved"]
 AnyChatStatus = Literal["waiting", "in_progress", "resolved", "pending", "active"]
 """The same with the words of older clients: pending is waiting, active is in progress."""
+OlderChatStatus = Literal["pending", "active", "resolved"]
+"""The words of older clients alone."""
 Urgency = Literal["low", "normal", "high"]
 ChatSender = Literal["player", "staff", "system"]
 ChatSide = Literal["player", "staff"]

@@ -38,10 +38,21 @@ class QuarantinedRoom(Struct, frozen=True, kw_only=True):
     crash_id: str
 
 
+class QuarantinedChat(Struct, frozen=True, kw_only=True):
+    """A conversation that crashed too often, as `QuarantinedRoom`."""
+
+    session_id: str
+    since: int
+    reason: str
+    crash_id: str
+
+
 class Overview(Struct, frozen=True, kw_only=True):
-    """The floor: how many rooms are open, those rooms (newest first), and which are out of
-    order."""
+    """The floor: how many rooms are open, those rooms (newest first), how many conversations wait
+    for an answer, and which rooms and conversations are out of order."""
 
     open_rooms: int
     rooms: list[TableOverview]
+    waiting_chats: int
     quarantined: list[QuarantinedRoom]
+    quarantined_chats: list[QuarantinedChat]

@@ -126,8 +126,10 @@ class ChatDesk:
         match command:
             case ChatSend():
                 return await self._send(principal, command, source)
-            case ChatReceived() | ChatRead() if not command.session_id:
-                command.session_id = await self._session_of_message(principal, command.message_id)
+            case ChatReceived(message_id=str(named)) | ChatRead(message_id=str(named)) if (
+                not command.session_id
+            ):
+                command.session_id = await self._session_of_message(principal, named)
             case ChatTyping() if not command.session_id and not principal.is_staff:
                 command.session_id = await self._open_session_of(principal.user_id) or ""
                 if not command.session_id:
@@ -147,17 +149,18 @@ class ChatDesk:
 
         Raises:
             Refused: `bad_request` where staff name neither, `forbidden` for another player's,
-                `not_found`, `unavailable`.
+                `not_found` also for a session that is not the named player's, `unavailable`.
         """
+        whose = self._whose(principal, query.player_id)
         async with self._database.use() as pool:
             if query.session_id:
                 session = await chats.read_session(pool, query.session_id)
-                if session is None or not _may_see(principal, session.player_id):
+                if session is None or whose not in (None, session.player_id):
                     raise no_session()
                 owner = session.player_id
                 found = await chats.said_in_session(pool, session.id, query.before, query.limit)
             else:
-                owner = self._whose(principal, query.player_id) or ""
+                owner = whose or ""
                 if not owner:
                     raise bad_field("session_id", "Say which conversation, or whose.")
                 session = await chats.latest_session_of(pool, owner)
@@ -317,8 +320,10 @@ class ChatDesk:
                 return None if SHORTCUT.match(command.message_text) else command.session_id
             case ChatSend() if command.player_id not in (None, own):
                 return None
-            case ChatReceived() | ChatRead() if not command.session_id:
-                session_id, player_id = self._said.get(command.message_id, ("", None))
+            case ChatReceived(message_id=str(named)) | ChatRead(message_id=str(named)) if (
+                not command.session_id
+            ):
+                session_id, player_id = self._said.get(named, ("", ""))
                 return session_id if own in (None, player_id) else None
             case _:
                 pass
@@ -405,10 +410,6 @@ class ChatDesk:
         player = UserId(session.player_id)
         online = self._hub.connected(player_channel(player), player)
         return msgspec.structs.replace(session, player_online=online)
-
-
-def _may_see(principal: Principal, player_id: str) -> bool:
-    return principal.is_staff or principal.user_id == player_id
 
 
 def _require_staff(principal: Principal) -> None:

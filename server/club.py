@@ -95,7 +95,7 @@ class Club:
         self.accounts = AccountDesk(database, starting_balance)
         self.chats = ChatDesk(database, chats)
         self.records = RecordsDesk(database)
-        self.staff = StaffDesk(database, rooms, starting_balance)
+        self.staff = StaffDesk(database, rooms, chats, starting_balance)
         self.waitlists = WaitlistDesk(database)
         self._database = database
         self._readiness = readiness

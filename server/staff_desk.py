@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from persistence import accounts, overview
+from persistence import accounts, chats, overview
 from persistence.accounts import AuditFilters, AuditLine
 from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
-from server.answers import Overview, QuarantinedRoom
+from server.answers import Overview, QuarantinedChat, QuarantinedRoom
+from server.chats import Chats
 from server.clock import now_ms
 from server.club_database import ClubDatabase
 from server.rooms import Rooms
@@ -18,12 +19,16 @@ class StaffDesk:
     Args:
         database: the database.
         rooms: the live rooms.
+        sessions: the live chat sessions.
         starting_balance: chips of a new wallet.
     """
 
-    def __init__(self, database: ClubDatabase, rooms: Rooms, starting_balance: int) -> None:
+    def __init__(
+        self, database: ClubDatabase, rooms: Rooms, sessions: Chats, starting_balance: int
+    ) -> None:
         self._database = database
         self._rooms = rooms
+        self._sessions = sessions
         self._starting_balance = starting_balance
 
     async def credit_wallet(
@@ -78,7 +83,14 @@ class StaffDesk:
         quarantined = list(await self.quarantined_rooms(principal))
         async with self._database.use() as pool:
             open_rooms, tables = await overview.overview(pool)
-        return Overview(open_rooms=open_rooms, rooms=tables, quarantined=quarantined)
+            waiting_chats = await chats.count_waiting(pool)
+        return Overview(
+            open_rooms=open_rooms,
+            rooms=tables,
+            waiting_chats=waiting_chats,
+            quarantined=quarantined,
+            quarantined_chats=list(await self.quarantined_chats(principal)),
+        )
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
         """List the rooms that crashed too often, for staff.
@@ -111,6 +123,38 @@ class StaffDesk:
                 pool, by=principal, action="lift_room", room_id=room_id, now=now_ms()
             )
         self._rooms.lift(room_id)
+
+    async def quarantined_chats(self, principal: Principal) -> Sequence[QuarantinedChat]:
+        """List the conversations that crashed too often, for staff.
+
+        Raises:
+            Refused: `forbidden`.
+        """
+        _require_staff(principal)
+        return [
+            QuarantinedChat(
+                session_id=session_id,
+                since=round(found.since.timestamp() * 1000),
+                reason=found.reason,
+                crash_id=found.crash_id,
+            )
+            for session_id, found in self._sessions.quarantined().items()
+        ]
+
+    async def lift_chat(self, principal: Principal, session_id: str) -> None:
+        """Let a quarantined conversation go on, for staff.
+
+        Raises:
+            Refused: `forbidden`, `not_found` for one that is not in quarantine, `unavailable`.
+        """
+        _require_staff(principal)
+        if session_id not in self._sessions.quarantined():
+            raise Refused(ErrorCode.NOT_FOUND, "This conversation is not in quarantine.")
+        async with self._database.use() as pool:
+            await accounts.note_action(
+                pool, by=principal, action="lift_chat", subject_id=session_id, now=now_ms()
+            )
+        self._sessions.lift(session_id)
 
 
 def _require_staff(principal: Principal) -> None:

@@ -10,7 +10,7 @@ from persistence import chats, events
 from persistence.pool import Pool
 from protocol.commands import ChatSend
 from protocol.errors import ErrorCode, Refused
-from protocol.replies import REPLIES, Ok
+from protocol.replies import REPLIES, ChatChanged, Ok
 
 COMMANDS_KEY = "commands_key"
 MESSAGES_KEY = "chat_messages_key"
@@ -38,7 +38,7 @@ async def known_outcome(
     if constraint == MESSAGES_KEY and isinstance(ask.command, ChatSend):
         return await _sent_before(pool, ask, ask.command.message_id, player_id)
     if constraint == COMMANDS_KEY:
-        return await _done_before(pool, ask)
+        return await _done_before(pool, ask, player_id)
     return None
 
 
@@ -58,8 +58,9 @@ async def _sent_before(
         return refusal
 
 
-async def _done_before(pool: Pool, ask: ChatAsk) -> Ok | Refused | None:
-    command_id = ask.command.command_id
+async def _done_before(pool: Pool, ask: ChatAsk, player_id: str) -> Ok | Refused | None:
+    command = ask.command
+    command_id = command.command_id
     assert command_id is not None
     found = await events.outcome_of(pool, command_id, ask.principal.user_id)
     if found is None:
@@ -67,6 +68,12 @@ async def _done_before(pool: Pool, ask: ChatAsk) -> Ok | Refused | None:
     kind, _, stored = found
     if kind != ask.kind:
         return used_otherwise()
-    reply = msgspec.json.decode(stored, type=REPLIES[type(ask.command)])
-    assert isinstance(reply, Ok)
-    return reply
+    reply = msgspec.json.decode(stored, type=REPLIES[type(command)])
+    assert isinstance(reply, ChatChanged)
+    # A message that is sent again may find another session of its player open.
+    alike = (
+        reply.session.player_id == player_id
+        if isinstance(command, ChatSend)
+        else reply.session.id == command.session_id
+    )
+    return reply if alike else used_otherwise()

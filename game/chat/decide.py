@@ -39,6 +39,9 @@ def decide(
         raise no_session()
     match command:
         case ChatSend():
+            if command.player_id not in (None, state.player_id):
+                # Staff named a session and a player who do not belong together.
+                raise no_session()
             return messages.send(state, command, principal, ctx, out)
         case ChatReceived():
             return messages.receive(state, command, principal, ctx, out)

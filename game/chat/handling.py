@@ -9,14 +9,27 @@ from protocol.commands import ChatAssign, SetChatStatus
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.principal import Principal
 from protocol.replies import ChatChanged, Ok
-from protocol.values import AnyChatStatus, ChatStatus
+from protocol.values import AnyChatStatus, ChatStatus, OlderChatStatus
 
-_OLDER_WORDS: dict[AnyChatStatus, ChatStatus] = {"pending": "waiting", "active": "in_progress"}
+_OLDER_WORDS: dict[ChatStatus, OlderChatStatus] = {
+    "waiting": "pending",
+    "in_progress": "active",
+    "resolved": "resolved",
+}
+_OUR_WORDS: dict[AnyChatStatus, ChatStatus] = {
+    **{ours: ours for ours in _OLDER_WORDS},
+    **{older: ours for ours, older in _OLDER_WORDS.items()},
+}
 
 
 def status_of(word: AnyChatStatus) -> ChatStatus:
     """Say a status, which may be in an older client's words, in ours."""
-    return _OLDER_WORDS.get(word) or word  # type: ignore[return-value]
+    return _OUR_WORDS[word]
+
+
+def older_word(status: ChatStatus) -> OlderChatStatus:
+    """Say a status as older clients do."""
+    return _OLDER_WORDS[status]
 
 
 def set_status(

@@ -164,9 +164,13 @@ def receive(
 def read(
     state: ChatState, command: ChatRead, principal: Principal, ctx: ChatContext, out: ChatDecision
 ) -> Ok:
-    """Note that a message of the other side was read, and what that side said before it."""
+    """Note that a message of the other side was read, and what that side said before it; without
+    naming one, all that it has said."""
     side = side_of(principal)
-    last = state.unread.get(command.message_id)
+    if command.message_id is None:
+        last = next((o for o in reversed(state.unread.values()) if o.reader == side), None)
+    else:
+        last = state.unread.get(command.message_id)
     if last is not None and last.reader == side:
         for one in [o for o in state.unread.values() if o.reader == side and o.seq <= last.seq]:
             del state.unread[one.message_id]

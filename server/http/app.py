@@ -22,7 +22,18 @@ from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
 from server.auth.errors import KeysUnavailable, Unauthenticated
 from server.auth.tokens import AccessTokens
-from server.http import games, me, operation, records, rooms, staff, waitlist
+from server.http import (
+    chat,
+    games,
+    me,
+    older_chat,
+    operation,
+    records,
+    rooms,
+    staff,
+    staff_chats,
+    waitlist,
+)
 from server.http.answers import write_answer
 from server.http.bodies import Body, NoBody, UserRef, read_body, read_query
 from server.http.calls import (
@@ -44,7 +55,8 @@ from server.logs import request_scope
 from server.metrics import Metrics
 from server.settings import Settings
 
-MAX_BODY_BYTES = 16 * 1024
+MAX_BODY_BYTES = 64 * 1024
+"""Room for the longest chat message, however much of it a client escapes: 12 bytes a character."""
 BODY_TIMEOUT_S = 10
 KEYS_RETRY_S = 2.0
 WEBSOCKET_PATH = "/ws"
@@ -57,6 +69,9 @@ ALL_ROUTES: tuple[Route, ...] = (
     *me.ROUTES.all,
     *records.ROUTES.all,
     *staff.ROUTES.all,
+    *chat.ROUTES.all,
+    *older_chat.ROUTES.all,
+    *staff_chats.ROUTES.all,
     *operation.ROUTES.all,
 )
 

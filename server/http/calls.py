@@ -11,11 +11,17 @@ from msgspec import Meta, Struct
 from quart import Response
 
 from persistence.errors import Unavailable
-from protocol.commands import AnyRoomCommand, CommandKey, CreateRoom, ListRooms
+from protocol.commands import (
+    AnyChatCommand,
+    AnyRoomCommand,
+    CommandKey,
+    CreateRoom,
+    ListRooms,
+)
 from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.principal import Principal
 from protocol.replies import Ok
-from protocol.values import EntryKey, RoomKey, UserKey
+from protocol.values import EntryKey, RoomKey, SessionKey, UserKey
 from server.http.bodies import Body, NoBody, UserRef, camel
 from server.http.facade import Club
 from server.metrics import Metrics
@@ -35,6 +41,10 @@ _PATH_KINDS: Mapping[str, Any] = {
     "table_id": RoomKey,
     "entry_id": EntryKey,
     "id": EntryKey,
+    "player_id": UserKey,
+    "session_id": SessionKey,
+    "request_id": SessionKey,
+    "shortcut": Annotated[str, Meta(pattern=r"^[^\s/\x00-\x1f\x7f]{1,39}\Z")],
 }
 """Bounds of each parameter that paths have; what msgspec takes for a type."""
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -88,6 +98,12 @@ class Call(NamedTuple):
         """Run a command as the asker, at most once where the request has an idempotency key."""
         command.command_id = self.command_id
         return await self.club.run(self.principal, command, source=source)
+
+    async def chat(self, command: AnyChatCommand, *, source: str) -> Ok:
+        """Run a command about a conversation, like `run`."""
+        command.command_id = self.command_id
+        await self.club.accounts.welcome(self.principal)
+        return await self.club.chats.run(self.principal, command, source=source)
 
 
 Handler = Callable[[Call, Any], Awaitable[object]]

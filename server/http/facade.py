@@ -4,17 +4,28 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from persistence.accounts import AuditFilters, AuditLine, LedgerLine
-from protocol.commands import AnyRoomCommand, CreateRoom, ListRooms
+from persistence.chats import CannedReply
+from protocol.commands import (
+    AnyChatCommand,
+    AnyRoomCommand,
+    ChatHistory,
+    ChatInbox,
+    CreateRoom,
+    ListRooms,
+)
 from protocol.principal import Principal
-from protocol.replies import Ok
+from protocol.replies import ChatMessages, ChatSessions, Ok
 from protocol.values import RoomRole
 from protocol.views import BanView, RoomSnapshot, RoomView, SpectatorView, WaitlistEntry
-from server.answers import Me, Membership, Overview, QuarantinedRoom
+from server.answers import Me, Membership, Overview, QuarantinedChat, QuarantinedRoom
 from server.archive import File, HandLine
 
 
 class Accounts(Protocol):
     """The asker's own accounts."""
+
+    async def welcome(self, principal: Principal) -> None:
+        """See to it that the asker is known by name."""
 
     async def me(self, principal: Principal) -> Me:
         """Describe the asker to themselves."""
@@ -65,6 +76,12 @@ class Staff(Protocol):
     async def lift_room(self, principal: Principal, room_id: str) -> None:
         """Let a quarantined room go on, for staff."""
 
+    async def quarantined_chats(self, principal: Principal) -> Sequence[QuarantinedChat]:
+        """List the conversations that crashed too often, for staff."""
+
+    async def lift_chat(self, principal: Principal, session_id: str) -> None:
+        """Let a quarantined conversation go on, for staff."""
+
 
 class Waitlists(Protocol):
     """The waitlists, read."""
@@ -74,6 +91,30 @@ class Waitlists(Protocol):
 
     async def of_player(self, principal: Principal, player_id: str) -> Sequence[WaitlistEntry]:
         """List a player's entries, newest first."""
+
+
+class Chats(Protocol):
+    """What players and staff say to each other."""
+
+    async def run(self, principal: Principal, command: AnyChatCommand, *, source: str) -> Ok:
+        """Decide and commit a command; return its reply. `source` is for the message's row."""
+
+    async def history(self, principal: Principal, query: ChatHistory) -> ChatMessages:
+        """Read a session, or all that a player and staff have said."""
+
+    async def inbox(self, principal: Principal, query: ChatInbox) -> ChatSessions:
+        """List sessions, for staff; a player gets their own."""
+
+    async def canned_replies(self, principal: Principal) -> Sequence[CannedReply]:
+        """List what staff say by shortcuts, for staff."""
+
+    async def put_canned_reply(
+        self, principal: Principal, shortcut: str, message_text: str
+    ) -> CannedReply:
+        """Keep a canned reply, in place of the one that the shortcut had, for staff."""
+
+    async def remove_canned_reply(self, principal: Principal, shortcut: str) -> None:
+        """Forget a canned reply, for staff."""
 
 
 class Club(Protocol):
@@ -94,6 +135,10 @@ class Club(Protocol):
     @property
     def waitlists(self) -> Waitlists:
         """The waitlists, read."""
+
+    @property
+    def chats(self) -> Chats:
+        """What players and staff say to each other."""
 
     async def run(
         self, principal: Principal, command: AnyRoomCommand | CreateRoom | ListRooms, *, source: str

@@ -16,7 +16,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from server.http.app import HttpApp
+from server.http.app import MAX_BODY_BYTES, HttpApp
 from server.http.serving import HttpLimits, serve_http
 from tests.support.http import FakeClub, bearer, make_app
 from tests.support.patience import PATIENCE_S
@@ -227,7 +227,7 @@ async def test_garbage_ends_its_own_connection_only(data: bytes) -> None:
 async def test_long_body_is_refused_before_it_has_come(chunked: bool) -> None:
     async with running() as server, await server.connect() as stream:
         head = request("POST", "/api/rooms/r1/join", close=False).decode()
-        body = b" " * 20_000
+        body = b" " * (MAX_BODY_BYTES + 1)
         if chunked:
             head = head.replace("Content-Length: 0", "Transfer-Encoding: chunked")
             await stream.send_all(head.encode() + f"{len(body):x}\r\n".encode() + body)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from persistence.accounts import AuditFilters, AuditLine, LedgerLine, RoomOfUser
+from persistence.chats import CannedReply
 from persistence.overview import PlayerAtTable, TableOverview
+from protocol.commands import AnyChatCommand, ChatHistory, ChatInbox, ChatSend
 from protocol.principal import Principal
+from protocol.replies import ChatChanged, ChatMessages, ChatSent, ChatSessions
 from protocol.values import RoomSettings, Winner
-from protocol.views import RoomView, WaitlistEntry
-from server.answers import Me, Overview, QuarantinedRoom
+from protocol.views import ChatMessage, ChatSession, RoomView, WaitlistEntry
+from server.answers import Me, Overview, QuarantinedChat, QuarantinedRoom
 from server.archive import File, HandLine, PlayerOfHand
 
 ROOM = RoomView(
@@ -42,6 +45,43 @@ ENTRY = WaitlistEntry(
 )
 
 
+SESSION = ChatSession(
+    id="s1",
+    player_id="amy",
+    player_name="Amy",
+    initial_message="Hello?",
+    status="in_progress",
+    assigned_staff="sue",
+    assigned_staff_name="Sue",
+    urgency="normal",
+    unread_by_player=1,
+    unread_by_staff=0,
+    created_at=1,
+    updated_at=2,
+    waiting_since=1,
+    first_reply_at=2,
+    last_message_at=2,
+    resolved_at=None,
+    seq=7,
+)
+
+MESSAGE = ChatMessage(
+    id="11111111-2222-3333-4444-555555555555",
+    session_id="s1",
+    player_id="amy",
+    sender="staff",
+    sender_name="Sue",
+    message_text="Yes?",
+    timestamp=2,
+    seq=4,
+    status="sent",
+)
+
+CANNED = CannedReply(
+    shortcut="/hello", message_text="Hello!", created_by="sue", created_at=1, updated_at=2
+)
+
+
 class _Desk:
     """Tells `ask` the name of each call and its arguments; what that raises is the answer."""
 
@@ -51,6 +91,9 @@ class _Desk:
 
 class FakeAccounts(_Desk):
     """The asker's own accounts."""
+
+    async def welcome(self, principal: Principal) -> None:
+        """Nobody is asked anything."""
 
     async def me(self, principal: Principal) -> Me:
         self._ask("me")
@@ -162,7 +205,11 @@ class FakeStaff(_Desk):
             },
         )
         return Overview(
-            open_rooms=1, rooms=[table], quarantined=list(await self.quarantined_rooms(principal))
+            open_rooms=1,
+            rooms=[table],
+            waiting_chats=3,
+            quarantined=list(await self.quarantined_rooms(principal)),
+            quarantined_chats=list(await self.quarantined_chats(principal)),
         )
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:
@@ -171,6 +218,13 @@ class FakeStaff(_Desk):
 
     async def lift_room(self, principal: Principal, room_id: str) -> None:
         self._ask("lift_room", room_id)
+
+    async def quarantined_chats(self, principal: Principal) -> Sequence[QuarantinedChat]:
+        self._ask("quarantined_chats")
+        return [QuarantinedChat(session_id="s1", since=1, reason="ValueError", crash_id="c1")]
+
+    async def lift_chat(self, principal: Principal, session_id: str) -> None:
+        self._ask("lift_chat", session_id)
 
 
 class FakeWaitlists(_Desk):
@@ -183,3 +237,42 @@ class FakeWaitlists(_Desk):
     async def of_player(self, principal: Principal, player_id: str) -> Sequence[WaitlistEntry]:
         self._ask("of_player", player_id)
         return [ENTRY]
+
+
+class FakeChats(_Desk):
+    """What players and staff say; `ran` is told each command."""
+
+    def __init__(
+        self, ask: Callable[..., None], ran: Callable[[Principal, object, str], None]
+    ) -> None:
+        super().__init__(ask)
+        self._ran = ran
+
+    async def run(
+        self, principal: Principal, command: AnyChatCommand, *, source: str
+    ) -> ChatChanged:
+        self._ran(principal, command, source)
+        if isinstance(command, ChatSend):
+            return ChatSent(seq=7, session=SESSION, message=MESSAGE)
+        return ChatChanged(seq=7, session=SESSION)
+
+    async def history(self, principal: Principal, query: ChatHistory) -> ChatMessages:
+        self._ask("history", query)
+        return ChatMessages(messages=[MESSAGE], session=SESSION, more=True, staff_online=True)
+
+    async def inbox(self, principal: Principal, query: ChatInbox) -> ChatSessions:
+        self._ask("inbox", query)
+        return ChatSessions(sessions=[SESSION], staff_online=False)
+
+    async def canned_replies(self, principal: Principal) -> Sequence[CannedReply]:
+        self._ask("canned_replies")
+        return [CANNED]
+
+    async def put_canned_reply(
+        self, principal: Principal, shortcut: str, message_text: str
+    ) -> CannedReply:
+        self._ask("put_canned_reply", shortcut, message_text)
+        return CANNED
+
+    async def remove_canned_reply(self, principal: Principal, shortcut: str) -> None:
+        self._ask("remove_canned_reply", shortcut)

@@ -30,6 +30,7 @@ from tests.support.fake_desks import (
     ENTRY,
     ROOM,
     FakeAccounts,
+    FakeChats,
     FakeRecords,
     FakeStaff,
     FakeWaitlists,
@@ -64,12 +65,12 @@ class FakeClub:
         self.records = FakeRecords(self._ask)
         self.staff = FakeStaff(self._ask)
         self.waitlists = FakeWaitlists(self._ask)
+        self.chats = FakeChats(self._ask, self._run)
 
     async def run(
         self, principal: Principal, command: AnyRoomCommand | CreateRoom | ListRooms, *, source: str
     ) -> replies.Ok:
-        self.ran.append((principal, command, source))
-        self._fail()
+        self._run(principal, command, source)
         kind = reply_of(type(command))
         if isinstance(command, ListRooms):
             return replies.Rooms(rooms=[LOBBY_ROOM])
@@ -151,6 +152,10 @@ class FakeClub:
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         return self.is_ready, {"database": "there", "rigged_decks": False}
+
+    def _run(self, principal: Principal, command: object, source: str) -> None:
+        self.ran.append((principal, command, source))
+        self._fail()
 
     def _ask(self, name: str, *arguments: object) -> None:
         self.asked.append((name, *arguments))

@@ -16,7 +16,7 @@ from persistence.errors import Unavailable
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from protocol.values import BombPot, SettingsPatch
-from server.http.app import ALL_ROUTES
+from server.http.app import ALL_ROUTES, MAX_BODY_BYTES
 from server.http.problems import PROBLEM_TYPE, STATUS
 from server.http.rates import Rates
 from server.settings import Settings
@@ -343,7 +343,7 @@ async def test_staff_see_and_lift_quarantined_rooms(caller: Caller) -> None:
 @pytest.mark.parametrize("route", [route for route in ALL_ROUTES if route.access == "staff"])
 async def test_staff_routes_are_forbidden_to_players(caller: Caller, route: Any) -> None:
     response, document = await caller.problem(
-        route.method, route.path.format(user_id="bob", room_id="r1")
+        route.method, route.path.replace("{", "").replace("}", "")
     )
     assert (response.status_code, document["code"]) == (403, "forbidden")
     assert caller.club.asked == []
@@ -459,7 +459,7 @@ async def test_unknown_field_is_ignored(caller: Caller) -> None:
 
 
 async def test_body_over_the_limit_is_too_large(caller: Caller) -> None:
-    response, document = await caller.problem("POST", f"{R}/join", data=b" " * (16 * 1024 + 1))
+    response, document = await caller.problem("POST", f"{R}/join", data=b" " * (MAX_BODY_BYTES + 1))
     assert (response.status_code, document["code"]) == (413, "too_large")
     assert caller.club.ran == []
 
