@@ -22,6 +22,15 @@ def _named(_ctx: click.Context, _param: click.Parameter, name: str) -> tuple[str
     return tuple(VARIANTS) if name == ALL else (name,)
 
 
+def _failing(_ctx: click.Context, _param: click.Parameter, name: str | None) -> str | None:
+    """Read the name of a way in which the stand-in fails."""
+    from bench.push_show import FAULTS
+
+    if name is not None and name not in FAULTS:
+        raise click.BadParameter(f"not one of {', '.join(FAULTS)}")
+    return name
+
+
 _of_variant = click.option(
     "--variant",
     "variants",
@@ -180,6 +189,18 @@ def showdowns(count: int, seed: int, processes: int, variants: Sequence[str]) ->
     from bench.showdowns import report
 
     sys.exit(report(count, variants, seed, processes))
+
+
+@click.command("push-stand-in")
+@click.option("--port", default=8085, show_default=True, help="Where it listens; 0: a free port.")
+@click.option("--app-id", help="The only app that it knows (default: any).")
+@click.option("--api-key", help="The only key that is good (default: any).")
+@click.option("--fail", callback=_failing, help="How every request fails, such as 500 or hang.")
+def push_stand_in(port: int, app_id: str | None, api_key: str | None, fail: str | None) -> None:
+    """Stand in for OneSignal on this machine, and show the push notifications that come."""
+    from bench.push_show import show
+
+    trio.run(show, port, app_id, api_key, fail)
 
 
 @bench.command()

@@ -44,8 +44,9 @@ class Context(msgspec.Struct, frozen=True):
     """What deciding may know beyond the room: the time, a shuffled deck, where it came from.
 
     `now` is UTC in milliseconds. `deck` is a whole shuffled deck of the room's variant, there for
-    commands that may start a hand. `source` names the way in (``websocket``, ``http``, ``server``,
-    and for the waitlist ``player_portal`` or ``staff_portal``).
+    commands that may start a hand. `host_connected` says whether the room's host has a socket.
+    `source` names the way in (``websocket``, ``http``, ``server``, and for the waitlist
+    ``player_portal`` or ``staff_portal``).
     """
 
     now: int
@@ -56,6 +57,7 @@ class Context(msgspec.Struct, frozen=True):
     rigging_enabled: bool
     deck: tuple[str, ...] | None = None
     source: str = "server"
+    host_connected: bool = True
 
 
 class Decision:

@@ -1,6 +1,6 @@
 """Coming in and going out: join, approve, reject, spectate, leave, kick."""
 
-from game import waitlist
+from game import pushes, waitlist
 from game.decision import Context, Decision, TokenGrant
 from game.departures import add_spectator, drop_member, drop_spectator, leave
 from game.play import schedule, settle_turn
@@ -34,7 +34,8 @@ def join(
 ) -> Joined:
     """Ask to be let in; where no approval is needed (and for staff) that is granted at once.
 
-    That staff came in is audited, since nobody else could keep them out.
+    A host without a socket gets the request as a push notification. That staff came in is audited,
+    since nobody else could keep them out.
 
     Raises:
         Refused: `forbidden` for who is banned and within the cool-down after a rejection,
@@ -63,6 +64,8 @@ def join(
     out.touch_member(user_id)
     if waits:
         out.whisper(PlayerJoinRequested(user_id, name, ctx.now), ctx.now, Audience.OPERATORS)
+        if not ctx.host_connected:
+            out.write(pushes.join_request(state, member))
     else:
         _approve(member, state, ctx, out)
     if principal.is_staff:

@@ -29,6 +29,12 @@ WITH made AS (
     RETURNING user_id, created_at
 ), renamed AS (
     UPDATE wallets SET name = %(name)s WHERE user_id = %(user_id)s AND name <> %(name)s
+), employed AS (
+    INSERT INTO club_staff (user_id, name, seen_at)
+    SELECT %(user_id)s, %(name)s, from_ms(%(now)s) WHERE %(staff)s::boolean
+    ON CONFLICT (user_id) DO UPDATE SET name = EXCLUDED.name, seen_at = EXCLUDED.seen_at
+), dismissed AS (
+    DELETE FROM club_staff WHERE user_id = %(user_id)s AND NOT %(staff)s::boolean
 )
 INSERT INTO ledger_entries (transfer_id, account, user_id, amount, kind, at)
 SELECT 'starting_balance:' || made.user_id, side.account,
@@ -156,7 +162,13 @@ class AuditFilters(Struct, frozen=True, kw_only=True):
 
 
 async def ensure_wallet(
-    pool: Pool, user_id: str, name: str, starting_balance: int, now: int
+    pool: Pool,
+    user_id: str,
+    name: str,
+    starting_balance: int,
+    now: int,
+    *,
+    staff: bool | None = None,
 ) -> None:
     """Make a user's wallet unless there is one, and keep its name the current one.
 
@@ -168,13 +180,20 @@ async def ensure_wallet(
         name: what other people see.
         starting_balance: chips, 0 or more.
         now: UTC in ms.
+        staff: whether the user is of the staff, who get push notifications; None: not known.
 
     Raises:
         Unavailable: nothing was made, or (`OutcomeUnknown`) perhaps; calling again is harmless.
 
     Cancellation is atomic: all or nothing was written.
     """
-    values = {"user_id": user_id, "name": name, "balance": starting_balance, "now": now}
+    values = {
+        "user_id": user_id,
+        "name": name,
+        "balance": starting_balance,
+        "now": now,
+        "staff": staff,
+    }
     async with pool.connection() as conn:
         await conn.execute(_ENSURE, values)
 

@@ -79,6 +79,7 @@ class Journal:
         writers: number of writer connections.
         lock_timeout_ms: how long a batch waits for a row that somebody has locked.
         on_batch: told of each committed batch: its units and the seconds that it took.
+        on_push: told when push notifications were committed to the outbox; must not wait.
     """
 
     def __init__(
@@ -89,11 +90,13 @@ class Journal:
         writers: int = 1,
         lock_timeout_ms: int = LOCK_TIMEOUT_MS,
         on_batch: Callable[[int, float], None] | None = None,
+        on_push: Callable[[], None] | None = None,
     ) -> None:
         self._connect = connect
         self._timeout_s = timeout_s
         self._writers = writers
         self._on_batch = on_batch
+        self._on_push = on_push
         self._lane = Lane(batch_limit=MAX_BATCH_UNITS, lock_timeout_ms=lock_timeout_ms)
         self._held_lane = Lane(batch_limit=1, lock_timeout_ms=LOCK_TIMEOUT_AMONG_MS)
         self._held: set[str] = set()
@@ -237,6 +240,8 @@ class Journal:
                     waiting.committed()
                 if self._on_batch is not None:
                     self._on_batch(len(todo), trio.current_time() - began)
+                if self._on_push is not None and any(w.unit.queues_push for w in todo):
+                    self._on_push()
                 return
             if _lost(conn):
                 for waiting in todo:

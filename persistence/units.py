@@ -13,6 +13,7 @@ from game.changes import (
     EventTold,
     MemberGone,
     MemberPut,
+    PushQueued,
     RoomPut,
     SeatGone,
     SeatPut,
@@ -131,6 +132,11 @@ class CommitUnit:
     def key(self) -> str:
         """The id of the room, or of the chat session, that the unit belongs to."""
         return self.advance[0]
+
+    @property
+    def queues_push(self) -> bool:
+        """Whether a push notification is among the rows."""
+        return any(type(row) is PushQueued for row in self.rows)
 
 
 def encode_batch(units: list[CommitUnit]) -> bytes:

@@ -24,23 +24,36 @@ class AccountDesk:
         self._database = database
         self._starting_balance = starting_balance
         self._known_users: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known_staff: OrderedDict[str, bool] = OrderedDict()
 
     async def welcome(self, principal: Principal) -> None:
-        """See to it that a user has a wallet; at once for one seen before.
+        """See to it that a user has a wallet, and stands on the list of the staff who get push
+        notifications or does not; at once for one seen before.
 
         Raises:
             Refused: `unavailable`.
         """
+        # A rejoin token (it has no end of its own) says nothing of the role in the club.
+        staff = None if principal.expires_at is None else principal.is_staff
         key = (principal.user_id, principal.name)
-        if key in self._known_users:
+        role_known = staff in (None, self._known_staff.get(principal.user_id))
+        if key in self._known_users and role_known:
             return
         async with self._database.use() as pool:
             await accounts.ensure_wallet(
-                pool, principal.user_id, principal.name, self._starting_balance, now_ms()
+                pool,
+                principal.user_id,
+                principal.name,
+                self._starting_balance,
+                now_ms(),
+                staff=staff,
             )
         self._known_users[key] = None
-        if len(self._known_users) > KNOWN_USERS:
-            self._known_users.popitem(last=False)
+        if staff is not None:
+            self._known_staff[principal.user_id] = staff
+        for known in (self._known_users, self._known_staff):
+            if len(known) > KNOWN_USERS:
+                known.popitem(last=False)
 
     async def me(self, principal: Principal) -> Me:
         """Tell the asker who they are, what they have and where they are.

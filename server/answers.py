@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from persistence.accounts import RoomOfUser
 from persistence.overview import TableOverview
+from persistence.push import PushCounts
 from persistence.snapshot import Standing
 from protocol.values import ClubRole, RoomRole
 
@@ -49,10 +50,12 @@ class QuarantinedChat(Struct, frozen=True, kw_only=True):
 
 class Overview(Struct, frozen=True, kw_only=True):
     """The floor: how many rooms are open, those rooms (newest first), how many conversations wait
-    for an answer, and which rooms and conversations are out of order."""
+    for an answer, which rooms and conversations are out of order, and what became of push
+    notifications."""
 
     open_rooms: int
     rooms: list[TableOverview]
     waiting_chats: int
     quarantined: list[QuarantinedRoom]
     quarantined_chats: list[QuarantinedChat]
+    push_notifications: PushCounts

@@ -39,6 +39,7 @@ from server.node import Identity, Node
 from server.outside import OutsideWrites
 from server.presence import Presence
 from server.process import listen, watch_signals
+from server.push.worker import PushWorker, push_settings
 from server.readiness import Readiness
 from server.rooms import Rooms
 from server.server_file import Addresses, ServerFile
@@ -138,8 +139,12 @@ class _Server:
             block_timeout_s=settings.db_timeout_s * SILENT_AFTER_TIMEOUTS,
         )
         self.journal = Journal(
-            self._connect, timeout_s=settings.db_timeout_s, on_batch=self.metrics.committed
+            self._connect,
+            timeout_s=settings.db_timeout_s,
+            on_batch=self.metrics.committed,
+            on_push=lambda: self.push.nudge(),
         )
+        self.push = PushWorker(self.pool, push_settings(settings), self.metrics.push)
         self.hub = Hub(
             encode=_framed_event,
             on_presence=self._came_or_went,
@@ -227,12 +232,13 @@ class _Server:
         await nursery.start(self.journal.run)
         await self.node.begin(self.rooms)
         self._keep("outside", self.outside.run)
+        self._keep("push", self.push.run)
         nursery.start_soon(self.node.run, self.rooms)
         nursery.start_soon(self.presence.run)
         nursery.start_soon(self.presence.upkeep)
         nursery.start_soon(self._passivate)
         transport: Transport = await nursery.start(self._serve_websockets)
-        tell_figures(self.metrics, transport, self.rooms, self.journal, self.pool)
+        tell_figures(self.metrics, transport, self.rooms, self.journal, self.pool, self.push)
         self._server_file.write(self.addresses)
         self.readiness.started = True
         log.info(

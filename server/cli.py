@@ -35,26 +35,29 @@ See a first hand, in a second terminal:
   {cardroom} demo                  six bots play at a table, with a live picture of it
   {cardroom} play --user alice     sit down beside them
   {cardroom} token --user alice --name Alice    an access token for a client of your own
+  {cardroom} push-stand-in         see push notifications without an account for them
 
 Stop with Ctrl-C; started again, every table goes on where it was.
 """
 
 BENCH = "bench"
+OUTSIDE = {BENCH: "bench", "push-stand-in": "push_stand_in"}
+"""Commands of `bench`, by the names that they have there."""
 
 
 class _Commands(click.Group):
-    """The commands below, and `bench`, which looks at servers from outside: no import leads there,
-    it is loaded by name when it is asked for.
+    """The commands below, and those of `bench`, which looks at servers from outside: no import
+    leads there, they are loaded by name when they are asked for.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), BENCH])
+        return sorted([*super().list_commands(ctx), *OUTSIDE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != BENCH:
+        if cmd_name not in OUTSIDE:
             return super().get_command(ctx, cmd_name)
-        group: click.Command = getattr(import_module(f"{BENCH}.cli"), BENCH)
-        return group
+        command: click.Command = getattr(import_module(f"{BENCH}.cli"), OUTSIDE[cmd_name])
+        return command
 
 
 @click.group(cls=_Commands)

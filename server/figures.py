@@ -3,12 +3,18 @@
 from persistence.journal import Journal
 from persistence.pool import Pool
 from server.metrics import Metrics
+from server.push.worker import PushWorker
 from server.rooms import Rooms
 from server.transport import Transport
 
 
 def tell_figures(
-    metrics: Metrics, transport: Transport, rooms: Rooms, journal: Journal, pool: Pool
+    metrics: Metrics,
+    transport: Transport,
+    rooms: Rooms,
+    journal: Journal,
+    pool: Pool,
+    push: PushWorker,
 ) -> None:
     """Have the parts' own figures read at each scrape."""
     gauge, counter, totals = metrics.gauge, metrics.counter, transport.counters
@@ -24,6 +30,16 @@ def tell_figures(
         "cardroom_pool_waiting",
         "Tasks that wait for a database connection.",
         lambda: pool.waiting,
+    )
+    gauge(
+        "cardroom_push_waiting",
+        "Push notifications that are not done with.",
+        lambda: push.waiting,
+    )
+    gauge(
+        "cardroom_push_oldest_waiting_seconds",
+        "For how long the oldest of them has waited.",
+        lambda: push.oldest_waiting_s,
     )
     counter("cardroom_messages_in", "Messages of clients.", lambda: totals.frames_in)
     counter("cardroom_sends", "Ready frames (or runs of them) sent.", lambda: totals.frames_out)

@@ -89,6 +89,12 @@ class Metrics:
             buckets=_REQUEST_S,
             registry=self.registry,
         )
+        self._pushes = Counter(
+            "cardroom_push",
+            "Push notifications by what became of them (sent, retried, dead, skipped).",
+            ("outcome",),
+            registry=self.registry,
+        )
         self._connection_failures = Counter(
             "cardroom_http_connection_failures",
             "HTTP connections that ended by an error inside the server.",
@@ -108,6 +114,10 @@ class Metrics:
     def restarted(self, kind: str) -> None:
         """Count a restart of a ``room``, of ``http`` or of another kind of thing."""
         self._restarts.labels(kind).inc()
+
+    def push(self, outcome: str) -> None:
+        """Count a push notification that was ``sent``, ``retried``, ``dead`` or ``skipped``."""
+        self._pushes.labels(outcome).inc()
 
     def http_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is its pattern, never its path."""

@@ -9,7 +9,7 @@ import trio
 
 from actors.hub import Subscriber
 from game.presence import Gone, Seen, Unseen
-from persistence import events, seen, tokens
+from persistence import events, push, seen, tokens
 from persistence.errors import PersistenceError
 from persistence.pool import Pool
 from persistence.seen import SeenAt
@@ -48,7 +48,8 @@ class Presence:
             seat, a spectator is dropped.
         silent_ms: a socket that says nothing for so long is closed, and then some.
         token_life_ms: how long a rejoin token lives past its user's last sign of life.
-        event_retention_ms: how long events and command outcomes are kept.
+        event_retention_ms: how long events, command outcomes and push notifications that are done
+            with are kept.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Presence:
             try:
                 await tokens.sweep(self._pool, now_ms())
                 await events.forget_old(self._pool, now_ms() - self._event_retention_ms)
+                await push.forget_finished(self._pool, now_ms() - self._event_retention_ms)
             except (PersistenceError, psycopg.Error) as error:
                 log.warning("upkeep_failed", reason=type(error).__name__)
 

@@ -123,6 +123,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     onesignal_app_id: str | None = None
     onesignal_api_key: str | None = None
     onesignal_base_url: str = "https://api.onesignal.com"
+    push_concurrency: Count = 4
+    push_timeout_s: PositiveSeconds = 10.0
+    push_lease_s: PositiveSeconds = 60.0
+    push_retry_first_s: PositiveSeconds = 2.0
+    push_retry_most_s: PositiveSeconds = 300.0
+    push_poll_s: PositiveSeconds = 5.0
     pusher_app_id: str | None = None
     pusher_key: str | None = None
     pusher_secret: str | None = None
@@ -275,6 +281,15 @@ def _checked(settings: Settings) -> Settings:
     if settings.command_burst < settings.commands_per_s:
         origin = settings.origins.get("command_burst", "default")
         raise SettingsError("command_burst", origin, "is below commands_per_s")
+    if settings.push_lease_s <= settings.push_timeout_s:
+        origin = settings.origins.get("push_lease_s", "default")
+        raise SettingsError("push_lease_s", origin, "is not above push_timeout_s")
+    if urlsplit(settings.onesignal_base_url).scheme not in ("http", "https"):
+        origin = settings.origins.get("onesignal_base_url", "default")
+        raise SettingsError("onesignal_base_url", origin, "is no http:// or https:// URL")
+    if (settings.onesignal_app_id is None) != (settings.onesignal_api_key is None):
+        warning = "onesignal_app_id and onesignal_api_key go together: push notifications are off"
+        settings = msgspec.structs.replace(settings, warnings=(*settings.warnings, warning))
     secret = settings.jwt_secret
     if secret is not None and len(secret.encode()) < MIN_SECRET_BYTES:
         warning = f"jwt_secret is shorter than {MIN_SECRET_BYTES} bytes: it can be guessed"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from persistence import accounts, chats, overview
+from persistence import accounts, chats, overview, push
 from persistence.accounts import AuditFilters, AuditLine
 from protocol.errors import ErrorCode, Refused
 from protocol.principal import Principal
@@ -84,12 +84,14 @@ class StaffDesk:
         async with self._database.use() as pool:
             open_rooms, tables = await overview.overview(pool)
             waiting_chats = await chats.count_waiting(pool)
+            pushes = await push.counts(pool)
         return Overview(
             open_rooms=open_rooms,
             rooms=tables,
             waiting_chats=waiting_chats,
             quarantined=quarantined,
             quarantined_chats=list(await self.quarantined_chats(principal)),
+            push_notifications=pushes,
         )
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:

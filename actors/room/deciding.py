@@ -6,6 +6,7 @@ from actors.room.services import RoomServices
 from game.decide import InternalCommand, decide, decide_internal, starts_hands
 from game.decision import Context
 from game.outside import reconcile
+from protocol.ids import UserId, player_channel
 from protocol.replies import Joined, RoleTaken
 
 
@@ -45,6 +46,7 @@ def decide_outside(batch: Batch, services: RoomServices) -> list[str]:
 
 def _context(command: object, batch: Batch, services: RoomServices, source: str) -> Context:
     settings = batch.state.next_settings or batch.state.settings
+    host = UserId(batch.state.host_id)
     return Context(
         now=batch.now,
         hand_interval_ms=services.hand_interval_ms,
@@ -54,4 +56,5 @@ def _context(command: object, batch: Batch, services: RoomServices, source: str)
         rigging_enabled=services.rigging_enabled,
         deck=services.new_deck(settings.variant) if starts_hands(command) else None,
         source=source,
+        host_connected=services.hub.connected(player_channel(host), host),
     )

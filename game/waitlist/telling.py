@@ -2,6 +2,7 @@
 
 from msgspec import UNSET, structs
 
+from game import pushes
 from game.decision import Context, Decision
 from game.state import RoomState, Waiting
 from protocol.events import SeatOffered, WaitlistEnded, WaitlistPosition, WaitlistUpdate
@@ -17,7 +18,8 @@ def tell(
     """Tell room and staff what happened to an entry, with the whole queue as it is after that.
 
     The entry may have left the queue. Its player is told on their own channel of a seat held for
-    them and of the end of their waiting; where in line they stand, `settle` tells them.
+    them (by push notification too) and of the end of their waiting; where in line they stand,
+    `settle` tells them.
     """
     update = WaitlistUpdate(
         change,
@@ -40,6 +42,7 @@ def tell(
         assert entry.expires_at is not None
         offer = SeatOffered(state.room_id, entry.entry_id, entry.seat_index, entry.expires_at)
         out.tell_user(entry.player_id, offer, ctx.now)
+        out.write(pushes.seat_offer(state, entry.player_id, offer, ctx.now))
 
 
 def tell_places(state: RoomState, ctx: Context, out: Decision) -> None:

@@ -170,6 +170,11 @@ class _Gate:
                 self._within_rate(asker)
                 if route.access == "staff" and not asker.is_staff:
                     raise Refused(ErrorCode.FORBIDDEN, "Only staff may do this.")
+                if asker.is_staff:
+                    # So that push notifications reach them. What they ask for may well be had
+                    # without a database; if not, it says so itself.
+                    with contextlib.suppress(Refused):
+                        await self._edge.club.accounts.welcome(asker)
             takes = await _taken(route)
             if asker is not None and route.about_asker:
                 _require_asker(asker, takes)

@@ -74,6 +74,19 @@ async def test_wallet_without_starting_balance_has_no_entries(pool: Pool) -> Non
     assert await accounts.ledger(pool, "amy") == []
 
 
+async def test_the_list_of_staff_follows_who_comes_in(pool: Pool) -> None:
+    async def come(name: str, now: int, *, staff: bool | None) -> list[tuple[Any, ...]]:
+        await accounts.ensure_wallet(pool, "amy", name, 100, now, staff=staff)
+        return await rows(pool, "SELECT user_id, name, to_ms(seen_at) FROM club_staff")
+
+    assert await come("Amy", NOW, staff=None) == []
+    assert await come("Amy", NOW, staff=True) == [("amy", "Amy", NOW)]
+    assert await come("Amy B.", NOW + 1, staff=True) == [("amy", "Amy B.", NOW + 1)]
+    assert await come("Amy", NOW + 2, staff=None) == [("amy", "Amy B.", NOW + 1)]
+    assert await come("Amy", NOW + 3, staff=False) == []
+    assert await accounts.balance(pool, "amy") == 100
+
+
 async def test_unknown_user_has_no_balance(pool: Pool) -> None:
     assert await accounts.balance(pool, "nobody") is None
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from game.changes import EventTold, LedgerEntry, WalletMove
+from game.changes import EventTold, LedgerEntry, PushQueued, WalletMove
 from game.table import table_state
 from persistence.connection import TrioConnection
 from persistence.errors import (
@@ -91,12 +91,14 @@ class RealBackend:
         self.url = url
         self.connections: list[Connection] = []
         self.batches: list[int] = []
+        self.pushes: list[int] = []
         self.connect_error: Exception | None = None
         self.real = Journal(
             self._connect,
             timeout_s=timeout_s,
             lock_timeout_ms=lock_timeout_ms,
             on_batch=lambda units, _: self.batches.append(units),
+            on_push=lambda: self.pushes.append(self.batches[-1]),
         )
         self.journal: JournalLike = self.real
 
@@ -487,3 +489,21 @@ async def test_the_statements_find_their_rows_by_key(real: RealBackend, rooms: i
         plan = "\n".join(row[0] for row in rows)
         assert "Seq Scan" not in plan, plan
         assert "Nested Loop" in plan, plan
+
+
+async def test_a_batch_that_queues_notifications_nudges_the_worker(
+    real: RealBackend,
+) -> None:
+    queued = PushQueued("seat_offer", "ann", "t", "b", msgspec.Raw(b"{}"), None, START)
+    await real.journal.commit(unit_of("r1"), nothing)
+    assert real.pushes == []
+    with pytest.raises(Superseded):
+        await real.journal.commit(unit_of("r2", queued, seq=5), nothing)
+    assert real.pushes == []
+    await all_at_once(real.journal, [unit_of("r2", queued), unit_of("r3", queued), unit_of("r4")])
+    assert 1 <= len(real.pushes) <= len(real.batches) - 1
+    async with real.pool.connection(read_only=True) as conn:
+        found = await (
+            await conn.execute("SELECT recipients, to_ms(next_attempt_at) FROM push_notifications")
+        ).fetchall()
+    assert found == [(["ann"], START)] * 2

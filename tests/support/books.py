@@ -1,10 +1,10 @@
 """Books that tests keep beside a room, to see that rows and events tell the same as its state."""
 
 from game import rows
-from game.changes import WaitlistPut
+from game.changes import PushQueued, WaitlistPut
 from game.decision import Decision
 from game.state import RoomState
-from protocol.events import WaitlistPosition, WaitlistUpdate
+from protocol.events import SeatOffered, WaitlistPosition, WaitlistUpdate
 from protocol.ids import STAFF_PORTAL
 
 
@@ -53,6 +53,9 @@ class WaitlistBooks:
         assert self.shown == [
             f"{e.entry_id} {e.status} {e.seat_index} {e.expires_at}" for e in state.waitlist
         ]
+        offers = [(who, e.expires_at) for who, e in out.personal if isinstance(e, SeatOffered)]
+        pushed = [row for row in out.changes if isinstance(row, PushQueued)]
+        assert offers == [(r.user_id, r.expires_at) for r in pushed if r.kind == "seat_offer"]
         clients = {entry.entry_id for entry in state.waitlist if entry.has_client}
         moved = {event.player_id for event in public if event.change == "moved"}
         for user_id, place in out.personal:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from persistence.accounts import AuditFilters, AuditLine, LedgerLine, RoomOfUser
 from persistence.chats import CannedReply
 from persistence.overview import PlayerAtTable, TableOverview
+from persistence.push import PushCounts
 from protocol.commands import AnyChatCommand, ChatHistory, ChatInbox, ChatSend
 from protocol.principal import Principal
 from protocol.replies import ChatChanged, ChatMessages, ChatSent, ChatSessions
@@ -90,10 +91,18 @@ class _Desk:
 
 
 class FakeAccounts(_Desk):
-    """The asker's own accounts."""
+    """The asker's own accounts.
+
+    Attributes:
+        welcomed: who was made known.
+    """
+
+    def __init__(self, ask: Callable[..., None]) -> None:
+        super().__init__(ask)
+        self.welcomed: list[Principal] = []
 
     async def welcome(self, principal: Principal) -> None:
-        """Nobody is asked anything."""
+        self.welcomed.append(principal)
 
     async def me(self, principal: Principal) -> Me:
         self._ask("me")
@@ -210,6 +219,7 @@ class FakeStaff(_Desk):
             waiting_chats=3,
             quarantined=list(await self.quarantined_rooms(principal)),
             quarantined_chats=list(await self.quarantined_chats(principal)),
+            push_notifications=PushCounts(pending=1, sent=2, dead=0, skipped=0),
         )
 
     async def quarantined_rooms(self, principal: Principal) -> Sequence[QuarantinedRoom]:

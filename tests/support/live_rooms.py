@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -132,7 +132,11 @@ class Club:
 
 @asynccontextmanager
 async def open_club(
-    url: str, *, node_id: str = NODE, timeout_s: float = PATIENCE_S
+    url: str,
+    *,
+    node_id: str = NODE,
+    timeout_s: float = PATIENCE_S,
+    on_push: Callable[[], None] | None = None,
 ) -> AsyncIterator[Club]:
     """Register a node and run its journal for the block."""
 
@@ -141,7 +145,7 @@ async def open_club(
         return conn
 
     async with Pool(url, size=4, timeout_s=timeout_s) as pool, trio.open_nursery() as nursery:
-        journal = Journal(connect, timeout_s=timeout_s)
+        journal = Journal(connect, timeout_s=timeout_s, on_push=on_push)
         await nursery.start(journal.run)
         await nodes.register(pool, node_id, f"{node_id}.test", 60.0)
         yield Club(pool, journal, node_id)

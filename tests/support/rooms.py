@@ -67,6 +67,7 @@ def make_context(
     max_members: int = 100,
     hand_interval_ms: int = HAND_INTERVAL_MS,
     source: str = "websocket",
+    host_connected: bool = True,
 ) -> Context:
     """What deciding may know, with a whole deck (that of seed 1 unless given)."""
     return Context(
@@ -78,6 +79,7 @@ def make_context(
         rigging_enabled=rigging,
         deck=shuffled_deck(1) if deck is None else deck,
         source=source,
+        host_connected=host_connected,
     )
 
 
@@ -113,6 +115,7 @@ class Table:
         self.rigging = False
         self.max_members = 100
         self.source = "websocket"
+        self.host_connected = True
         self.told: list[Told] = []
         self.wrote: list[Change] = []
         self.last = Decision(self.state)
@@ -221,6 +224,7 @@ class Table:
             rigging=self.rigging,
             max_members=self.max_members,
             source=self.source,
+            host_connected=self.host_connected,
         )
 
     def _settle(self, out: Decision, hand: Hand | None) -> None:

@@ -330,6 +330,12 @@ async def test_staff_see_the_floor(caller: Caller) -> None:
     assert (table["status"], table["waitlistLength"], table["pendingRequests"]) == ("waiting", 2, 1)
     assert table["players"][0]["displayName"] == "Bob"
     assert (floor["openRooms"], floor["quarantined"][0]["crashId"]) == (1, "c1")
+    assert floor["pushNotifications"] == {"pending": 1, "sent": 2, "dead": 0, "skipped": 0}
+
+
+async def test_staff_are_known_from_their_first_request_on(caller: Caller) -> None:
+    await caller.ok("GET", "/api/staff/audit", headers=bearer("sam", "staff"))
+    assert [one.user_id for one in caller.club.accounts.welcomed] == ["sam"]
 
 
 async def test_staff_see_and_lift_quarantined_rooms(caller: Caller) -> None:

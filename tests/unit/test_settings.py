@@ -182,6 +182,28 @@ def test_a_short_secret_is_warned_of_without_being_told() -> None:
     assert "hunter2" not in warning
 
 
+@pytest.mark.parametrize("name", ["APP_ID", "API_KEY"])
+def test_half_a_push_provider_is_worth_a_warning(name: str) -> None:
+    (warning,) = load({f"CARDROOM_ONESIGNAL_{name}": "x"}).warnings
+    assert "push notifications are off" in warning
+    whole = {"CARDROOM_ONESIGNAL_APP_ID": "x", "CARDROOM_ONESIGNAL_API_KEY": "y"}
+    assert load(whole).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"CARDROOM_PUSH_LEASE_S": "10"}, "push_lease_s"),
+        ({"CARDROOM_PUSH_TIMEOUT_S": "61"}, "push_lease_s"),
+        ({"CARDROOM_ONESIGNAL_BASE_URL": "api.onesignal.com"}, "onesignal_base_url"),
+    ],
+)
+def test_push_settings_that_cannot_work_are_refused(environ: dict[str, str], name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(environ)
+    assert caught.value.name == name
+
+
 @pytest.mark.parametrize(
     "database_url",
     [
