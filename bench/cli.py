@@ -134,6 +134,18 @@ def chat(sessions: int, rate: float, seconds: float, out: Path | None) -> None:
 
 
 @bench.command()
+@click.option("--sessions", default=300, show_default=True, help="Players who are there.")
+@click.option("--rate", default=50.0, show_default=True, help="Messages a second.")
+@click.option("--seconds", default=20.0, show_default=True, help="For each thing that fails.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+def push(sessions: int, rate: float, seconds: float, out: Path | None) -> None:
+    """Measure chats while the push provider fails in every way, and count what is delivered."""
+    from bench.push_latency import report
+
+    sys.exit(trio.run(report, sessions, rate, seconds, out))
+
+
+@bench.command()
 @click.option("--rooms", default=1000, show_default=True, help="Live rooms; half are in a hand.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
 def startup(rooms: int, out: Path | None) -> None:
