@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from bench.chat_http import HttpSender
 from bench.chat_witness import ChatWitness, Confirmed, Key, Side, session_of
 from bench.kill_socket import Dropped, Socket
 from bench.killing import ANSWER_S, TRANSIENT, Survivor
@@ -277,13 +278,19 @@ class ChatBot(Survivor):
 
 
 class PlayerBot(ChatBot):
-    """A player. With `speaks` off it is a second device of theirs, which only listens."""
+    """A player.
+
+    Args:
+        speaks: off for a second device of theirs, which only listens.
+        http: makes what they say a request; sent again it goes over the socket.
+    """
 
     side = "player"
 
-    def __init__(self, *args: Any, speaks: bool = True) -> None:
+    def __init__(self, *args: Any, speaks: bool = True, http: HttpSender | None = None) -> None:
         super().__init__(*args)
         self._speaks = speaks
+        self._http = http
         self._next_at = trio.current_time() + self._rng.uniform(*THINK_S)
 
     def _entering(self) -> list[Message]:
@@ -295,6 +302,16 @@ class PlayerBot(ChatBot):
 
     def _player_of(self, command: Message) -> str:
         return self.user_id
+
+    async def _command(self, socket: Socket, command: Message) -> None:
+        if self._http is None or command["type"] != "chat_send":
+            await super()._command(socket, command)
+            return
+        self.open_commands[_id_of(command)] = command
+        self._next_id += 1
+        self._asked[self._next_id] = command
+        reply = await self._http.send(self.user_id, self._token, command)
+        self._reply({**reply, "re": self._next_id})
 
     def _speaks_at(self) -> float:
         return self._next_at

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import trio
 from rich.console import Console
 from rich.table import Table
@@ -16,8 +17,9 @@ from rich.table import Table
 from bench import audit
 from bench.chat_bots import ChatBot, PlayerBot, StaffBot
 from bench.chat_checks import ChatChecks
+from bench.chat_http import HttpSender
 from bench.chat_witness import ChatWitness
-from bench.killing import Deaths, kill_at_random, picture, time_to_ready
+from bench.killing import ANSWER_S, Deaths, kill_at_random, picture, time_to_ready
 from bench.outside import JSON, MSGPACK
 from bench.server_process import ServerProcess
 from bench.serving import serving
@@ -27,6 +29,8 @@ SETTINGS = {
     "CARDROOM_COMMAND_BURST": "1000",
 }
 STAFF = 6
+HTTP_EACH = 4
+"""One player in so many says things by HTTP."""
 SECOND_DEVICE_EACH = 5
 """One player in so many has a second device that listens."""
 FINISH_S = 90.0
@@ -38,6 +42,7 @@ class ChatKilled(Deaths):
 
     Attributes:
         acks: commands that were answered with `ok`; `refusals`: how often what was refused why.
+        by_http: how many of the answers came by HTTP.
         confirmed: messages among them; `messages`: those that anybody was told, all looked up.
         events: events of what is kept, each once; `received`: how often clients had them.
         sessions: how many there were in the end.
@@ -47,6 +52,7 @@ class ChatKilled(Deaths):
     acks: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
     resent: int = 0
+    by_http: int = 0
     confirmed: int = 0
     messages: int = 0
     events: int = 0
@@ -79,7 +85,6 @@ async def kill_while_talking(
     rng = random.Random(seed)
     witness, killed = ChatWitness(), ChatKilled()
     checks = ChatChecks(witness)
-    bots = _bots(server, players, rng, witness)
     address: str | None = server.ws_url
 
     def moved(to: str | None) -> None:
@@ -92,13 +97,16 @@ async def kill_while_talking(
         progress(killed)
         return not witness.violations
 
-    async with trio.open_nursery() as nursery:
+    async with httpx.AsyncClient(timeout=ANSWER_S) as client, trio.open_nursery() as nursery:
+        http = HttpSender(client, lambda: server.http_url)
+        bots = _bots(server, players, rng, witness, http)
         for bot in bots:
             nursery.start_soon(bot.run, lambda: address)
         if not await kill_at_random(server, killed, kills, rng, moved=moved, check=check):
             nursery.cancel_scope.cancel()
             return killed
         await _finish(server, bots, checks, witness)
+        killed.by_http = http.answered
         nursery.cancel_scope.cancel()
     await trio.to_thread.run_sync(checks.at_the_end, server.database_url)
     for sentence in await trio.to_thread.run_sync(audit.findings, server.database_url):
@@ -130,7 +138,11 @@ async def report(kills: int, players: int, seed: int, data_dir: Path | None) -> 
 
 
 def _bots(
-    server: ServerProcess, players: int, rng: random.Random, witness: ChatWitness
+    server: ServerProcess,
+    players: int,
+    rng: random.Random,
+    witness: ChatWitness,
+    http: HttpSender,
 ) -> list[ChatBot]:
     def of(user_id: str, role: str = "player") -> tuple[str, str, str, ChatWitness, random.Random]:
         coding = JSON if rng.random() < 0.5 else MSGPACK
@@ -140,7 +152,10 @@ def _bots(
     bots: list[ChatBot] = [
         StaffBot(*of(f"staff{number}", "staff"), number=number, of=STAFF) for number in range(STAFF)
     ]
-    bots += [PlayerBot(*of(f"player{number}")) for number in range(players)]
+    bots += [
+        PlayerBot(*of(f"player{number}"), http=None if number % HTTP_EACH else http)
+        for number in range(players)
+    ]
     bots += [
         PlayerBot(*of(f"player{number}"), speaks=False)
         for number in range(0, players, SECOND_DEVICE_EACH)
@@ -193,7 +208,7 @@ def _table(killed: ChatKilled, players: int, took_s: float) -> Table:
     for name, value in (
         ("players", f"{players} and {STAFF} of staff, {killed.sessions:,} sessions"),
         ("kills -9", f"{killed.kills}, {killed.stillborn} of them before it was ready"),
-        ("commands answered ok", f"{killed.acks:,}"),
+        ("commands answered ok", f"{killed.acks:,}, {killed.by_http:,} answers by HTTP"),
         ("refused", refusals or "none"),
         ("commands sent again", f"{killed.resent:,}"),
         ("messages", f"{killed.messages:,} looked up, {killed.confirmed:,} confirmations"),
