@@ -439,6 +439,20 @@ class RoomClosed(PublicEvent):
     reason: str | None = None
 
 
+# From elsewhere
+
+
+class Published(PrivateEvent):
+    """What an existing back end, or a client of the Pusher-compatible endpoint, published here.
+
+    It passes through: nothing is kept of it, and `seq` is 0. `data` is text as it was published,
+    usually JSON.
+    """
+
+    name: str
+    data: str
+
+
 def subclasses(base: type[Event]) -> tuple[type[Event], ...]:
     """List the concrete event classes under `base`, in order of definition."""
     found: list[type[Event]] = []

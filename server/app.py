@@ -17,7 +17,6 @@ from persistence.connection import TrioConnection
 from persistence.errors import Unavailable
 from persistence.journal import Journal
 from persistence.pool import Connection, Pool, application_name
-from protocol.codec import Coding, encode
 from protocol.errors import CloseCode
 from server.auth.rejoin_book import RejoinBook
 from server.auth.tokens import AccessTokens
@@ -30,6 +29,7 @@ from server.database_start import await_database
 from server.decks import shuffled_deck
 from server.embedded import EmbeddedPostgres
 from server.figures import tell_figures
+from server.framing import framed_event
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway
 from server.http.app import create_app
 from server.http.serving import serve_http
@@ -40,11 +40,12 @@ from server.outside import OutsideWrites
 from server.presence import Presence
 from server.process import listen, watch_signals
 from server.push.worker import PushWorker, push_settings
+from server.pusher.wiring import beside, open_pusher
 from server.readiness import Readiness
 from server.rooms import Rooms
 from server.server_file import Addresses, ServerFile
 from server.settings import Settings, ensure_jwt_secret
-from server.transport import Transport, frame
+from server.transport import Transport
 from server.transport import serve as serve_websockets
 
 log = structlog.stdlib.get_logger(__name__)
@@ -146,7 +147,7 @@ class _Server:
         )
         self.push = PushWorker(self.pool, push_settings(settings), self.metrics.push)
         self.hub = Hub(
-            encode=_framed_event,
+            encode=framed_event,
             on_presence=self._came_or_went,
             on_drop=lambda *lost: self.gateway.dropped(*lost),
         )
@@ -223,8 +224,11 @@ class _Server:
             count=self.metrics.command,
         )
         self.presence = self._presence()
+        self.pusher = open_pusher(self._settings, self.gateway, nursery)
         await nursery.start(self.supervisor.run)
-        app = create_app(self.club, access_tokens, self._settings, self.metrics, self.addresses)
+        app = create_app(
+            self.club, access_tokens, self._settings, self.metrics, self.addresses, self.pusher
+        )
         self._keep("http", lambda: serve_http(app, self._http_socket))
         await await_database(
             self.pool, allow_unsafe_durability=self._settings.allow_unsafe_durability
@@ -313,7 +317,6 @@ class _Server:
             hub=self.hub,
             now=now_ms,
             new_unit_id=lambda: secrets.randbits(63),
-            pushed=lambda: None,
             mailbox_capacity=self._settings.mailbox_capacity,
         )
 
@@ -341,7 +344,7 @@ class _Server:
     async def _serve_websockets(self, task_status: trio.TaskStatus[Transport]) -> None:
         await serve_websockets(
             [self._ws_socket],
-            self.gateway.route,
+            beside(self.gateway.route, self.pusher),
             transport_limits(self._settings),
             allowed_origins=frozenset(self._settings.allowed_origins) or None,
             task_status=task_status,
@@ -367,8 +370,3 @@ class _Server:
 
     def _quarantined(self, room_id: str) -> None:
         log.error("room_quarantined", room_id=room_id)
-
-
-def _framed_event(coding: object, event: object) -> bytes:
-    assert isinstance(coding, Coding)
-    return frame(encode(coding, event), text=coding is Coding.JSON)

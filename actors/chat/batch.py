@@ -5,7 +5,6 @@ from msgspec import Raw
 
 from actors.chat.messages import ChatAsk
 from actors.chat.services import ChatServices
-from game.changes import PushQueued
 from game.chat import ChatContext, ChatDecision, ChatState, decide
 from persistence.units import ChatAdvance, CommandDone, CommitUnit, Row
 from protocol.audience import Told
@@ -114,5 +113,3 @@ class ChatBatch:
             hub.publish(channel, [Told(event) for event in self.out.for_player])
         for ask, answer in self._answers:
             ask.answer(answer)
-        if any(isinstance(change, PushQueued) for change in self.out.changes):
-            self._services.pushed()

@@ -15,7 +15,6 @@ class ChatServices(msgspec.Struct, frozen=True):
     Attributes:
         now: UTC in milliseconds.
         new_unit_id: makes the id of a commit unit, at random from 63 bits.
-        pushed: is told that notifications were put into the outbox.
     """
 
     pool: Pool
@@ -23,5 +22,4 @@ class ChatServices(msgspec.Struct, frozen=True):
     hub: Hub
     now: Callable[[], int]
     new_unit_id: Callable[[], int]
-    pushed: Callable[[], None]
     mailbox_capacity: int

@@ -1,6 +1,5 @@
 """All sockets of this process, and what they share."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from server.auth.errors import KeysUnavailable
 from server.auth.tokens import AccessTokens
 from server.club import Club
 from server.gateway.session import Session
+from server.gateway.sockets import Closable, SocketsPerUser
 from server.posting import unavailable
 from server.transport import Connection, HandshakeRequest, Refusal
 
@@ -63,8 +63,9 @@ class Gateway:
         self._count = count
         self.leaving_since: int | None = None
         """While a socket leaves that was silent: when it last spoke (UTC, ms)."""
+        self.per_user = SocketsPerUser(limits.sockets_per_user)
+        """Counts the sockets of other endpoints too."""
         self._sessions: dict[Session, None] = {}
-        self._per_user: Counter[str] = Counter()
 
     @property
     def hub(self) -> Hub:
@@ -130,11 +131,10 @@ class Gateway:
         """Let an authenticated socket in, unless its user has too many."""
         if session in self._sessions:
             self.left(session)
-        if self._per_user[principal.user_id] >= self.limits.sockets_per_user:
+        if not self.per_user.enter(principal.user_id):
             return False
         session.user_id = principal.user_id
         session.is_staff = principal.is_staff
-        self._per_user[principal.user_id] += 1
         self._sessions[session] = None
         return True
 
@@ -145,13 +145,11 @@ class Gateway:
         self.leaving_since = None
         if session in self._sessions:
             del self._sessions[session]
-            self._per_user[session.user_id] -= 1
-            if not self._per_user[session.user_id]:
-                del self._per_user[session.user_id]
+            self.per_user.leave(session.user_id)
 
     def dropped(self, subscriber: HubSubscriber, error: Exception) -> None:
         """Close a socket that the hub could not serve: its client has a hole."""
-        assert isinstance(subscriber, Session)
+        assert isinstance(subscriber, Closable)
         subscriber.close(CloseCode.TOO_SLOW, "events were lost")
 
     def room_lost(self, room_id: str) -> None:

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -13,6 +13,7 @@ import trio
 from quart import Response, g, request
 from quart.ctx import RequestContext
 from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -28,6 +29,7 @@ from server.http import (
     me,
     older_chat,
     operation,
+    pusher,
     records,
     rooms,
     staff,
@@ -35,7 +37,7 @@ from server.http import (
     waitlist,
 )
 from server.http.answers import write_answer
-from server.http.bodies import Body, NoBody, UserRef, read_body, read_query
+from server.http.bodies import FORM, Body, NoBody, UserRef, read_body, read_form, read_query
 from server.http.calls import (
     IDEMPOTENCY_KEY,
     Call,
@@ -49,14 +51,19 @@ from server.http.calls import (
 from server.http.cors import Cors
 from server.http.facade import Club
 from server.http.openapi import JSON, openapi
-from server.http.problems import internal, problem
+from server.http.problems import internal, plainly, problem
 from server.http.rates import Rates
 from server.logs import request_scope
 from server.metrics import Metrics
+from server.pusher.endpoint import PusherEndpoint
+from server.pusher.signing import BadSignature
 from server.settings import Settings
 
 MAX_BODY_BYTES = 64 * 1024
 """Room for the longest chat message, however much of it a client escapes: 12 bytes a character."""
+MAX_SIGNED_BODY_BYTES = 256 * 1024
+"""Ten events of 10 KiB, in JSON within JSON."""
+SIGNED_PATHS = "/apps/"
 BODY_TIMEOUT_S = 10
 KEYS_RETRY_S = 2.0
 WEBSOCKET_PATH = "/ws"
@@ -72,6 +79,7 @@ ALL_ROUTES: tuple[Route, ...] = (
     *chat.ROUTES.all,
     *older_chat.ROUTES.all,
     *staff_chats.ROUTES.all,
+    *pusher.ROUTES.all,
     *operation.ROUTES.all,
 )
 
@@ -87,9 +95,19 @@ class Addresses(Protocol):
     def ws_port(self) -> int: ...
 
 
+class HttpRequest(TrioRequest):
+    """A request, which may be longer where back ends publish."""
+
+    def __init__(self, method: str, scheme: str, path: str, *args: Any, **options: Any) -> None:
+        if path.startswith(SIGNED_PATHS):
+            options["max_content_length"] = MAX_SIGNED_BODY_BYTES
+        super().__init__(method, scheme, path, *args, **options)
+
+
 class HttpApp(QuartTrio):
     """The application, with what its server counts in, and an id for every request."""
 
+    request_class = HttpRequest
     metrics: Metrics
 
     async def full_dispatch_request(
@@ -108,6 +126,7 @@ def create_app(
     settings: Settings,
     metrics: Metrics,
     addresses: Addresses,
+    pusher_endpoint: PusherEndpoint | None = None,
 ) -> HttpApp:
     """Make the HTTP API of a club.
 
@@ -117,6 +136,7 @@ def create_app(
         settings: limits, allowed origins, and the address that clients are told.
         metrics: counts requests, and is served.
         addresses: where the WebSocket is.
+        pusher_endpoint: what clients of Pusher's talk to, where there is one.
     """
     app = HttpApp("server.http", static_folder=None)
     app.metrics = metrics
@@ -135,6 +155,7 @@ def create_app(
             or f"ws://{_reached_at(settings.host)}:{addresses.ws_port}{WEBSOCKET_PATH}"
         ),
         openapi_document=cache(lambda: encode_json(openapi(ALL_ROUTES))),
+        pusher=pusher_endpoint,
     )
     gate = _Gate(edge, access_tokens)
     for route in ALL_ROUTES:
@@ -165,7 +186,10 @@ class _Gate:
 
         async def view(**path: str) -> Response:
             asker = None
-            if route.access != "anybody":
+            g.plain_errors = route.plain_errors
+            if route.access == "signed":
+                await self._signed(path["app_id"])
+            elif route.access != "anybody":
                 asker = await self._authenticated()
                 self._within_rate(asker)
                 if route.access == "staff" and not asker.is_staff:
@@ -210,6 +234,23 @@ class _Gate:
         g.user_id = principal.user_id
         return principal
 
+    async def _signed(self, app_id: str) -> None:
+        """Check that a back end has signed this request with the secret of the app.
+
+        Raises:
+            Refused: `not_found` for another app, `unauthenticated`.
+        """
+        endpoint = self._edge.pusher
+        if endpoint is None or endpoint.app.id != app_id:
+            raise Refused(ErrorCode.NOT_FOUND, "There is no such app here.")
+        body = await request.get_data(as_text=False)
+        assert isinstance(body, bytes)
+        query = request.args.items(multi=True)
+        try:
+            endpoint.app.check_request(request.method, request.path, query, body, time.time())
+        except BadSignature as bad:
+            raise Refused(ErrorCode.UNAUTHENTICATED, bad.reason) from None
+
     def _within_rate(self, principal: Principal) -> None:
         wait_s = self._rates.take(principal.user_id, trio.current_time())
         if wait_s:
@@ -226,6 +267,8 @@ async def _taken(route: Route) -> Body:
     assert isinstance(data, bytes)
     if route.method == "DELETE" and not data:
         return read_query(request.args, route.takes)
+    if route.form and request.mimetype == FORM:
+        return read_form(data, route.takes)
     return read_body(data, route.takes)
 
 
@@ -252,17 +295,17 @@ def _frame(app: QuartTrio, cors: Cors) -> None:
         return response
 
     async def refused(error: Refused) -> Response:
-        return problem(error, g.request_id)
+        return _told(error)
 
     async def unavailable(error: Unavailable) -> Response:
-        return problem(refusal_of(error), g.request_id)
+        return _told(refusal_of(error))
 
     async def http_error(error: HTTPException) -> Response:
         return _http_problem(error)
 
     async def crashed(error: Exception) -> Response:
         _log.error("http_request_crashed", exc_info=error)
-        return problem(internal(g.request_id), g.request_id)
+        return _told(internal(g.request_id))
 
     app.before_request(before)
     app.after_request(after)
@@ -272,12 +315,19 @@ def _frame(app: QuartTrio, cors: Cors) -> None:
     app.register_error_handler(Exception, crashed)
 
 
+def _told(refused: Refused, status: int | None = None) -> Response:
+    """Tell an error in the form that the route has."""
+    if g.get("plain_errors"):
+        return plainly(refused, status)
+    return problem(refused, g.request_id, status)
+
+
 def _http_problem(error: HTTPException) -> Response:
     """Say what only HTTP knows (no such path, wrong method, a slow or long body) our way."""
     status = error.code or 500
     codes = {404: ErrorCode.NOT_FOUND, 413: ErrorCode.TOO_LARGE}
     refused = Refused(codes.get(status, ErrorCode.BAD_REQUEST), error.description or error.name)
-    response = problem(refused, g.request_id, status)
+    response = _told(refused, status)
     for name, value in error.get_headers():
         if name == "Allow":
             response.headers[name] = value

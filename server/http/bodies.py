@@ -8,6 +8,7 @@ not under `settings`: a setting that is misspelt there would be lost silently.
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -42,6 +43,9 @@ HandNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 HandsLimit = Annotated[int, Meta(ge=1, le=100)]
 """Fewer than lines of a ledger: each hand is played again to tell of it."""
 Limit = Annotated[int, Meta(ge=1, le=500)]
+
+FORM = "application/x-www-form-urlencoded"
+MAX_FORM_FIELDS = 100
 
 _WORD = re.compile(r"_([a-z0-9])")
 _SETTINGS = frozenset(LooseSettings.__struct_fields__)
@@ -259,6 +263,19 @@ def read_query(values: Mapping[str, str], kind: type[B]) -> B:
     """
     given = {name: value for name, value in values.items() if value}
     return _converted(given, kind, strict=False)
+
+
+def read_form(data: bytes, kind: type[B]) -> B:
+    """Decode a body that is a form.
+
+    Raises:
+        Refused: `bad_request`, with the field where there is one.
+    """
+    try:
+        fields = parse_qsl(data.decode(), errors="strict", max_num_fields=MAX_FORM_FIELDS)
+    except ValueError:
+        raise Refused(ErrorCode.BAD_REQUEST, "The body is not a form.") from None
+    return read_query(dict(fields), kind)
 
 
 def _converted(plain: dict[str, Any], kind: type[B], *, strict: bool) -> B:

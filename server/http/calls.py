@@ -25,12 +25,14 @@ from protocol.values import EntryKey, RoomKey, SessionKey, UserKey
 from server.http.bodies import Body, NoBody, UserRef, camel
 from server.http.facade import Club
 from server.metrics import Metrics
+from server.pusher.endpoint import PusherEndpoint
 from server.settings import Settings
 
 SOURCE = "http"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
-Access = Literal["anybody", "user", "staff"]
+Access = Literal["anybody", "user", "staff", "signed"]
+"""`signed`: a back end that signs its requests with the secret of Pusher's app."""
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
 _PATH_KINDS: Mapping[str, Any] = {
@@ -45,6 +47,8 @@ _PATH_KINDS: Mapping[str, Any] = {
     "session_id": SessionKey,
     "request_id": SessionKey,
     "shortcut": Annotated[str, Meta(pattern=r"^[^\s/\x00-\x1f\x7f]{1,39}\Z")],
+    "app_id": Annotated[str, Meta(min_length=1, max_length=64)],
+    "channel_name": Annotated[str, Meta(min_length=1, max_length=200)],
 }
 """Bounds of each parameter that paths have; what msgspec takes for a type."""
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -54,7 +58,7 @@ class Edge(Struct, frozen=True, kw_only=True):
     """What handlers work with.
 
     `ws_url` tells where the WebSocket is, once it is known; `openapi_document` is the description
-    of all routes, encoded.
+    of all routes, encoded; `pusher` is None where there is no Pusher-compatible endpoint.
     """
 
     club: Club
@@ -62,6 +66,7 @@ class Edge(Struct, frozen=True, kw_only=True):
     metrics: Metrics
     ws_url: Callable[[], str]
     openapi_document: Callable[[], bytes]
+    pusher: PusherEndpoint | None = None
 
 
 class Call(NamedTuple):
@@ -86,6 +91,17 @@ class Call(NamedTuple):
         if self.asker is None:
             raise AssertionError("the route is for anybody")
         return self.asker
+
+    @property
+    def pusher(self) -> PusherEndpoint:
+        """The Pusher-compatible endpoint.
+
+        Raises:
+            Refused: `not_found` where there is none.
+        """
+        if self.edge.pusher is None:
+            raise Refused(ErrorCode.NOT_FOUND, "There is no Pusher-compatible endpoint here.")
+        return self.edge.pusher
 
     @property
     def room_id(self) -> str:
@@ -120,6 +136,8 @@ class Route(NamedTuple):
         status: Of success.
         access: For whom.
         about_asker: A `userId` in query or body means the asker.
+        form: The body may be a form, too.
+        plain_errors: Errors are a sentence of plain text instead of a problem document.
         tag: What it is about.
         summary: One line.
         handler: Does it.
@@ -132,6 +150,8 @@ class Route(NamedTuple):
     status: int
     access: Access
     about_asker: bool
+    form: bool
+    plain_errors: bool
     tag: str
     summary: str
     handler: Handler
@@ -159,8 +179,9 @@ R = TypeVar("R")
 class Routes:
     """Collects the routes of one subject; its instances decorate handlers."""
 
-    def __init__(self, tag: str) -> None:
+    def __init__(self, tag: str, *, plain_errors: bool = False) -> None:
         self.tag = tag
+        self.plain_errors = plain_errors
         self.all: list[Route] = []
 
     def __call__(
@@ -173,6 +194,7 @@ class Routes:
         status: int = 200,
         access: Access = "user",
         about_asker: bool = True,
+        form: bool = False,
     ) -> Callable[
         [Callable[[Call, B], Awaitable[R]]],
         Callable[[Call, B], Awaitable[R]],
@@ -190,6 +212,8 @@ class Routes:
                     status,
                     access,
                     about_asker,
+                    form,
+                    self.plain_errors,
                     self.tag,
                     summary,
                     handler,

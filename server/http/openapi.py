@@ -13,9 +13,9 @@ from protocol.schema import Document, schemas, with_values
 from protocol.values import BombPot, LooseSettings, SettingsPatch
 from protocol.views import RoomSnapshot
 from server.http.answers import NOT_ON_HTTP
-from server.http.bodies import Body, NoBody, RoomBody, camel
+from server.http.bodies import FORM, Body, NoBody, RoomBody, camel
 from server.http.calls import IDEMPOTENCY_KEY, Route
-from server.http.problems import PROBLEM_TYPE, STATUS, Problem
+from server.http.problems import PLAIN, PROBLEM_TYPE, STATUS, Problem
 
 JSON = "application/json"
 
@@ -43,7 +43,8 @@ def openapi(routes: Iterable[Route]) -> Document:
         "components": {
             "schemas": _schemas(listed),
             "securitySchemes": {
-                "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+                "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "pusherSignature": {"type": "apiKey", "in": "query", "name": "auth_signature"},
             },
         },
     }
@@ -68,14 +69,27 @@ def _operation(route: Route) -> Document:
         "summary": route.summary,
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_headers(route)],
         "responses": {str(route.status): _success(route), **_problems(route)},
-        "security": [] if route.access == "anybody" else [{"accessToken": []}],
+        "security": _security(route),
     }
     if route.has_body:
         document["requestBody"] = {
             "required": any(field.required for field in msgspec.structs.fields(route.takes)),
-            "content": {JSON: {"schema": {"$ref": _REF + route.takes.__name__}}},
+            "content": {
+                kind: {"schema": {"$ref": _REF + route.takes.__name__}}
+                for kind in ((JSON, FORM) if route.form else (JSON,))
+            },
         }
     return document
+
+
+def _security(route: Route) -> list[Document]:
+    match route.access:
+        case "anybody":
+            return []
+        case "signed":
+            return [{"pusherSignature": []}]
+        case _:
+            return [{"accessToken": []}]
 
 
 def _path_parameters(route: Route) -> list[Document]:
@@ -102,7 +116,7 @@ def _query_parameters(route: Route) -> list[Document]:
 
 
 def _headers(route: Route) -> list[Document]:
-    if route.method == "GET":
+    if route.method == "GET" or route.access == "signed":
         return []
     return [
         {
@@ -149,7 +163,9 @@ def _problems(route: Route) -> Document:
     return {
         status: {
             "description": ", ".join(f"`{code}`" for code in found),
-            "content": {PROBLEM_TYPE: {"schema": {"$ref": _REF + "Problem"}}},
+            "content": {PLAIN: {}}
+            if route.plain_errors
+            else {PROBLEM_TYPE: {"schema": {"$ref": _REF + "Problem"}}},
         }
         for status, found in sorted(by_status.items())
     }

@@ -16,6 +16,7 @@ from protocol.errors import ErrorCode, Refused
 from server.http.bodies import camel
 
 PROBLEM_TYPE = "application/problem+json"
+PLAIN = "text/plain; charset=utf-8"
 
 STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.BAD_REQUEST: 400,
@@ -85,6 +86,12 @@ def problem(refused: Refused, request_id: str, status: int | None = None) -> Res
     if chosen == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = 'Bearer realm="cardroom"'
     return response
+
+
+def plainly(refused: Refused, status: int | None = None) -> Response:
+    """Compose the answer to a request that was refused as Pusher does: its sentence, no more."""
+    chosen = STATUS[refused.code] if status is None else status
+    return Response(refused.message, chosen, content_type=PLAIN)
 
 
 def internal(request_id: str) -> Refused:

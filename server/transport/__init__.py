@@ -9,7 +9,7 @@ a close code where the peer can still be told one.
 """
 
 from server.transport.connection import Connection
-from server.transport.endpoint import Endpoint, HandshakeRequest, Refusal, Route, Session
+from server.transport.endpoint import Dialect, Endpoint, HandshakeRequest, Refusal, Route, Session
 from server.transport.frames import frame
 from server.transport.limits import Counters, TransportLimits
 from server.transport.listener import Transport, serve
@@ -17,6 +17,7 @@ from server.transport.listener import Transport, serve
 __all__ = [
     "Connection",
     "Counters",
+    "Dialect",
     "Endpoint",
     "HandshakeRequest",
     "Refusal",

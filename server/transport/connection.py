@@ -20,8 +20,8 @@ from websockets.frames import CLOSE, Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from server.transport.endpoint import Endpoint, HandshakeRequest, Session
-from server.transport.frames import PING, fitting_reason
+from server.transport.endpoint import NATIVE, Endpoint, HandshakeRequest, Session
+from server.transport.frames import fitting_reason
 from server.transport.handshake import (
     BAD_REQUEST,
     MAX_HEAD_BYTES,
@@ -56,6 +56,7 @@ class Connection(SendingSocket):
         subprotocol: What was agreed on, None if the client asked for nothing.
         opened_at: When the handshake succeeded (before that: when the socket was accepted).
         last_message_at: When the last whole message came; `opened_at` before the first one.
+        dialect: How the client is pinged and told why it is closed; for the session to set.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Connection(SendingSocket):
         "_incoming",
         "_pinged_at",
         "_session",
+        "dialect",
         "id",
         "last_message_at",
         "opened_at",
@@ -85,6 +87,7 @@ class Connection(SendingSocket):
         self.id = shared.next_id()
         self.peer = peer
         self.subprotocol: str | None = None
+        self.dialect = NATIVE
         self.opened_at = self.last_message_at = self._heard_at = self._pinged_at = now
         self._core = ServerCore(shared.limits.max_message_bytes, shared.allowed_origins)
         self._head: HeadReader | None = HeadReader()
@@ -206,7 +209,7 @@ class Connection(SendingSocket):
             ping = max(self._heard_at, self._pinged_at) + limits.ping_interval_s
             if now >= ping:
                 self._pinged_at = now
-                self.enqueue(PING)
+                self.enqueue(self.dialect.ping)
                 ping = now + limits.ping_interval_s
             due = min(due, ping)
         self.due = due
@@ -320,6 +323,7 @@ class Connection(SendingSocket):
     def _close(self, code: int, reason: str, *, after: bytes, fail: bool) -> None:
         """Close an open connection; `fail` does not wait for the peer's Close (section 7.1.7)."""
         core = self._core
+        code = self.dialect.close_codes.get(code, code)
         if core.state is State.OPEN:
             if fail:
                 core.fail(code, fitting_reason(reason))

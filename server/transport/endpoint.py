@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from server.transport.frames import PING
+
 if TYPE_CHECKING:
     from server.transport.connection import Connection
 
@@ -40,6 +42,23 @@ class Refusal:
 
     status: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a protocol over WebSockets does in its own way.
+
+    Attributes:
+        ping: Ready frames that a silent client is to answer.
+        close_codes: What is sent in place of a close code of ours, where there is something.
+    """
+
+    ping: bytes
+    close_codes: Mapping[int, int]
+
+
+NATIVE = Dialect(PING, {})
+"""Pings and close codes of the WebSocket itself."""
 
 
 class Session(Protocol):

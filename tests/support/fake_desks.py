@@ -91,11 +91,7 @@ class _Desk:
 
 
 class FakeAccounts(_Desk):
-    """The asker's own accounts.
-
-    Attributes:
-        welcomed: who was made known.
-    """
+    """The asker's own accounts; `welcomed` holds those who were to be known."""
 
     def __init__(self, ask: Callable[..., None]) -> None:
         super().__init__(ask)

@@ -25,6 +25,7 @@ from server.answers import Membership
 from server.auth.tokens import AccessTokens, mint
 from server.http.app import HttpApp, create_app
 from server.metrics import Metrics
+from server.pusher.endpoint import PusherEndpoint
 from server.settings import Settings
 from tests.support.fake_desks import (
     ENTRY,
@@ -173,11 +174,12 @@ class Ports:
     ws_port: int = 8001
 
 
-def make_app(club: FakeClub, settings: Settings | None = None) -> HttpApp:
+def make_app(
+    club: FakeClub, settings: Settings | None = None, pusher: PusherEndpoint | None = None
+) -> HttpApp:
     """Make the application before a club."""
-    return create_app(
-        club, AccessTokens("HS256", SECRET), settings or Settings(), Metrics(), Ports()
-    )
+    tokens = AccessTokens("HS256", SECRET)
+    return create_app(club, tokens, settings or Settings(), Metrics(), Ports(), pusher)
 
 
 def bearer(user_id: str = "amy", role: ClubRole = "player") -> dict[str, str]:

@@ -85,7 +85,6 @@ class LiveDesk:
             hub=self.hub,
             now=lambda: self.now,
             new_unit_id=lambda: secrets.randbits(63),
-            pushed=lambda: None,
             mailbox_capacity=1_000,
         )
         self.chats = Chats(
