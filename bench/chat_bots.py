@@ -66,6 +66,7 @@ class ChatBot(Survivor):
         self._begun: dict[str, int] = {}
         self._before: dict[str, int] = {}
         self._todo: deque[Message] = deque()
+        self._heard_of: set[Key] = set()
         self._talks = True
 
     @property
@@ -79,8 +80,9 @@ class ChatBot(Survivor):
         return bool(self._todo or self.open_commands or self._asked)
 
     def quiet(self) -> None:
-        """Only listen from now on, and say what was heard."""
+        """Only listen from now on; what was not begun is left."""
         self._talks = False
+        self._todo.clear()
 
     async def _connected(self, socket: Socket) -> None:
         self.here, self._begun, self._before = {}, {}, self.known.copy()
@@ -173,7 +175,7 @@ class ChatBot(Survivor):
         for message in reply.get("messages", ()):
             self._witness.message(self.user_id, message)
             if message["sender"] != self.side and message["status"] != "read":
-                self._heard(message)
+                self._hear(message)
         match command["type"]:
             case "chat_send":
                 message = reply["message"]
@@ -221,7 +223,7 @@ class ChatBot(Survivor):
         if message is not None:
             self._witness.message(self.user_id, message)
             if message["sender"] != self.side:
-                self._heard(message)
+                self._hear(message)
         if "session" in event:
             self._witness.session(self.user_id, event["session"])
         self._told_of(event)
@@ -251,6 +253,13 @@ class ChatBot(Survivor):
     @abstractmethod
     def _player_of(self, command: Message) -> str:
         """Say in whose conversation a message is."""
+
+    def _hear(self, message: Message) -> None:
+        # What is done about a message outlives a connection: it is done once.
+        key = (message["player_id"], message["id"])
+        if key not in self._heard_of:
+            self._heard_of.add(key)
+            self._heard(message)
 
     @abstractmethod
     def _heard(self, message: Message) -> None:
