@@ -92,6 +92,23 @@ def kills(kills: int, tables: int, seed: int, data_dir: Path | None) -> None:
 
 
 @bench.command()
+@click.option("--kills", default=60, show_default=True, help="How often the server is killed.")
+@click.option("--sessions", default=200, show_default=True, help="Players who talk.")
+@click.option("--seed", default=1, show_default=True, help="Of what they do.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="An empty folder for the server, kept afterwards (default: a temporary one).",
+)
+def chat_kills(kills: int, sessions: int, seed: int, data_dir: Path | None) -> None:
+    """Kill the server (-9) again and again while players and staff talk, and look for anything
+    lost."""
+    from bench.chat_kills import report
+
+    sys.exit(trio.run(report, kills, sessions, seed, data_dir))
+
+
+@bench.command()
 @click.option("--tables", default=50, show_default=True, help="How many tables play.")
 @click.option("--players", default=6, show_default=True, help="Bots at each.")
 @click.option("--seconds", default=20.0, show_default=True, help="How long is measured.")
@@ -102,6 +119,30 @@ def tables(tables: int, players: int, seconds: float, generators: int, out: Path
     from bench.tables import report
 
     sys.exit(trio.run(report, tables, players, seconds, generators, out))
+
+
+@bench.command()
+@click.option("--sessions", default=1000, show_default=True, help="Players with an open session.")
+@click.option("--rate", default=100.0, show_default=True, help="Messages a second.")
+@click.option("--seconds", default=30.0, show_default=True, help="How long each part takes.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+def chat(sessions: int, rate: float, seconds: float, out: Path | None) -> None:
+    """Measure chats: how long a message takes to the other side, and how many go in a second."""
+    from bench.chat import report
+
+    sys.exit(trio.run(report, sessions, rate, seconds, out))
+
+
+@bench.command()
+@click.option("--sessions", default=300, show_default=True, help="Players who are there.")
+@click.option("--rate", default=50.0, show_default=True, help="Messages a second.")
+@click.option("--seconds", default=20.0, show_default=True, help="For each thing that fails.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+def push(sessions: int, rate: float, seconds: float, out: Path | None) -> None:
+    """Measure chats while the push provider fails in every way, and count what is delivered."""
+    from bench.push_latency import report
+
+    sys.exit(trio.run(report, sessions, rate, seconds, out))
 
 
 @bench.command()

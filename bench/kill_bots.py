@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from bench.kill_socket import Dropped, Socket, opened
 from bench.kill_witness import Sent, Witness
+from bench.killing import ANSWER_S, TRANSIENT, Survivor
 from bench.outside import Message
 
 THINK_S = (0.02, 0.16)
 CHORE_S = (1.0, 4.0)
 """Between a bot's doings beside playing: topping up, sitting out, leaving, coming back."""
 HEARTBEAT_S = 10.0
-RECONNECT_S = (0.0, 0.1)
-ANSWER_S = 15.0
 BUY_IN = 10_000
 LOW_STACK = 3_000
 DECISIONS = frozenset({"action", "run_it"})
 """The commands that a hand waits for."""
-TRANSIENT = frozenset({"unavailable", "busy", "rate_limited", "room_unavailable", "internal"})
-"""Refusals that say nothing final; the command is sent again, with its id."""
 
 
-class Bot:
+class Bot(Survivor):
     """A user at a table.
 
     Args:
@@ -57,22 +53,17 @@ class Bot:
         witness: Witness,
         rng: random.Random,
     ) -> None:
+        super().__init__(coding, rng)
         self.user_id = user_id
         self.room_id = ""
         self.seq: int | None = None
-        self.open_commands: dict[str, Message] = {}
-        self.caught_up = trio.Event()
         self._token = token
-        self._coding = coding
         self._rejoins = rejoins
         self._recovers = recovers
         self._seat_index = seat_index
         self._is_host = is_host
         self._witness = witness
-        self._rng = rng
         self._rejoin_token: str | None = None
-        self._next_id = 0
-        self._asked: dict[int, Message] = {}
         self._hold_until = 0
         self._hand_id = ""
         self._preflop = False
@@ -98,24 +89,6 @@ class Bot:
             self._rejoin_token = reply["rejoin_token"]
             self._witness.acknowledged(self._sent(command, reply["seq"]))
 
-    async def run(self, url: Callable[[], str | None]) -> None:
-        """Live until cancelled; `url` says where the server is, None while it is away."""
-        while True:
-            await trio.sleep(self._rng.uniform(*RECONNECT_S))
-            address = url()
-            if address is None:
-                continue
-            try:
-                async with opened(address, self._coding) as socket:
-                    await self._connected(socket)
-            except Dropped as dropped:
-                if dropped.code == 4501:
-                    # Killed again and again, a server can be away for longer than a replaced
-                    # token is good for; the access token is for that.
-                    self._witness.locked_out += 1
-                    self._rejoin_token = None
-            self.caught_up = trio.Event()
-
     def quiet(self) -> None:
         """Only play from now on, and let a paused game go on."""
         self._chores = False
@@ -123,8 +96,14 @@ class Bot:
 
     # A connection
 
+    def _dropped(self, dropped: Dropped) -> None:
+        if dropped.code == 4501:
+            # Killed again and again, a server can be away for longer than a replaced token is good
+            # for; the access token is for that.
+            self._witness.locked_out += 1
+            self._rejoin_token = None
+
     async def _connected(self, socket: Socket) -> None:
-        self._asked.clear()
         self._legal = None
         await self._authenticate(socket)
         self.caught_up.set()
@@ -155,27 +134,21 @@ class Bot:
             message["token"] = self._token
         if self._recovers and self.seq is not None:
             message["last_seq"] = self.seq
-        message_id = await self._post(socket, message)
-        with trio.move_on_after(ANSWER_S):
-            while True:
-                arrived = await socket.receive()
-                for at, received in enumerate(arrived):
-                    if received.get("re") != message_id:
-                        self._take(received)
-                        continue
-                    if received["type"] != "authenticated":
-                        if received["code"] in TRANSIENT:
-                            raise Dropped
-                        if received["code"] == "unauthenticated":
-                            raise Dropped(4501)
-                        self._witness.wrong(f"{self.user_id} cannot come back: {received}")
-                        raise Dropped
-                    self._welcomed(received)
-                    for later in arrived[at + 1 :]:
-                        self._take(later)
-                    return
-        self._witness.wrong(f"{self.user_id} got no answer to authenticate in {ANSWER_S} s")
-        raise Dropped
+        try:
+            reply, later = await self._reply_to(socket, await self._post(socket, message))
+        except trio.TooSlowError:
+            self._witness.wrong(f"{self.user_id} got no answer to authenticate in {ANSWER_S} s")
+            raise Dropped from None
+        if reply["type"] != "authenticated":
+            if reply["code"] in TRANSIENT:
+                raise Dropped
+            if reply["code"] == "unauthenticated":
+                raise Dropped(4501)
+            self._witness.wrong(f"{self.user_id} cannot come back: {reply}")
+            raise Dropped
+        self._welcomed(reply)
+        for received in later:
+            self._take(received)
 
     def _welcomed(self, reply: Message) -> None:
         self._rejoin_token = reply.get("rejoin_token", self._rejoin_token)
@@ -188,21 +161,12 @@ class Bot:
             self._witness.wrong(f"{self.user_id} was authenticated without room: {reply}")
 
     async def _ask(self, socket: Socket, message: Message) -> Message:
-        message_id = await self._post(socket, message)
-        with trio.fail_after(ANSWER_S):
-            while True:
-                for received in await socket.receive():
-                    if received.get("re") == message_id:
-                        if received["type"] == "error":
-                            raise RuntimeError(f"{message['type']} was refused: {received}")
-                        return received
-
-    async def _post(self, socket: Socket, message: Message) -> int:
-        self._next_id += 1
-        if "command_id" in message:
-            self._asked[self._next_id] = message
-        await socket.send({**message, "id": self._next_id})
-        return self._next_id
+        reply, later = await self._reply_to(socket, await self._post(socket, message))
+        if reply["type"] == "error":
+            raise RuntimeError(f"{message['type']} was refused: {reply}")
+        for received in later:
+            self._take(received)
+        return reply
 
     async def _command(self, socket: Socket, **fields: Any) -> None:
         command = self._with_id(**fields)
@@ -228,7 +192,7 @@ class Bot:
 
     def _reply(self, reply: Message) -> None:
         command = self._asked.pop(reply["re"], None)
-        if command is None:
+        if command is None or "command_id" not in command:
             return
         if reply["type"] == "error" and reply["code"] in TRANSIENT:
             # Comes again with the next connection, as from a client that had enough.

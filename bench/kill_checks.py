@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
@@ -16,6 +16,7 @@ import psycopg
 from bench.kill_witness import Sent, Witness, canonical
 from game.poker.variants import VARIANTS
 
+T = TypeVar("T")
 CHUNK = 5_000
 _CHIPS = """
 SELECT (SELECT coalesce(sum(balance), 0) FROM wallets)
@@ -123,7 +124,7 @@ class Checks:
             self._witness.wrong(f"{room_id} is at {seq}, its {count} events go {low} to {high}")
 
     def _compare_events(self, db: psycopg.Connection[Any], keys: list[tuple[str, int]]) -> None:
-        for part in _chunks(keys):
+        for part in chunks(keys):
             rooms, seqs = [key[0] for key in part], [key[1] for key in part]
             stored = {
                 (room_id, seq): canonical(
@@ -141,7 +142,7 @@ class Checks:
                     )
 
     def _compare_acks(self, db: psycopg.Connection[Any], acks: list[Sent]) -> None:
-        for part in _chunks(acks):
+        for part in chunks(acks):
             stored = _commands(db, part)
             for sent in part:
                 expected = (sent.user_id, sent.room_id, sent.type, sent.seq)
@@ -152,7 +153,7 @@ class Checks:
                     )
 
     def _compare_refused(self, db: psycopg.Connection[Any], refused: list[Sent]) -> None:
-        for part in _chunks(refused):
+        for part in chunks(refused):
             for command_id, found in _commands(db, part).items():
                 self._witness.wrong(f"{command_id} was refused and is stored as {found}")
 
@@ -307,7 +308,8 @@ def _commands(db: psycopg.Connection[Any], sents: list[Sent]) -> dict[str, tuple
     return {row[0]: row[1:] for row in found}
 
 
-def _chunks(items: list[Any]) -> Iterable[list[Any]]:
+def chunks(items: list[T]) -> Iterable[list[T]]:
+    """Divide what is looked up into parts for one query each."""
     return (items[at : at + CHUNK] for at in range(0, len(items), CHUNK))
 
 

@@ -31,7 +31,19 @@ class Sent(NamedTuple):
 
 
 @dataclass
-class Witness:
+class Violations:
+    """What is not as promised, one sentence each."""
+
+    violations: list[str] = field(default_factory=list)
+
+    def wrong(self, sentence: str) -> None:
+        """Note a violation."""
+        if len(self.violations) < MAX_VIOLATIONS:
+            self.violations.append(sentence)
+
+
+@dataclass
+class Witness(Violations):
     """Everything seen by all clients.
 
     Attributes:
@@ -41,7 +53,6 @@ class Witness:
             was refused why.
         holes: by hand and user, the hole cards that the user was told.
         received: event frames received in all.
-        violations: what is not as promised, one sentence each.
     """
 
     events: dict[tuple[str, int], bytes] = field(default_factory=dict)
@@ -55,12 +66,6 @@ class Witness:
     received: int = 0
     resent: int = 0
     locked_out: int = 0
-    violations: list[str] = field(default_factory=list)
-
-    def wrong(self, sentence: str) -> None:
-        """Note a violation."""
-        if len(self.violations) < MAX_VIOLATIONS:
-            self.violations.append(sentence)
 
     def public(self, user_id: str, room_id: str, event: Message) -> None:
         """Note a public event that a client received."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import random
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,13 +12,13 @@ from pathlib import Path
 import httpx
 import trio
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bench import audit
 from bench.kill_bots import Bot
 from bench.kill_checks import Checks
 from bench.kill_witness import Witness
+from bench.killing import Deaths, kill_at_random, picture, time_to_ready
 from bench.outside import JSON, MSGPACK, Message, connected
 from bench.server_process import ServerProcess
 from bench.serving import serving
@@ -40,29 +38,20 @@ KINDS: tuple[Message, ...] = (
 """How hands are played at the tables, in turn."""
 STAFF = "floor"
 FUNDS = 10**9
-LIFE_S = (0.05, 3.0)
-"""How long a server lives once it is ready."""
-STILLBORN = 0.1
-"""How many of the servers are killed before they are ready."""
-UNREADY_S = (0.05, 1.5)
 FINISH_S = 90.0
 STALL_S = 30.0
 
 
 @dataclass
-class Killed:
+class Killed(Deaths):
     """What came of it.
 
     Attributes:
-        ready_s: from start to ready, in seconds, for each server that lived to be ready.
         refusals: how often what was refused why.
         finished: hands that came to their end.
         lost: what is not as promised.
     """
 
-    kills: int = 0
-    stillborn: int = 0
-    ready_s: list[float] = field(default_factory=list)
     acks: int = 0
     refused: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
@@ -98,29 +87,24 @@ async def kill_again_and_again(
     witness, killed = Witness(), Killed()
     checks = Checks(witness)
     bots = await _seated(server, tables, rng, witness)
-    address: list[str | None] = [server.ws_url]
+    address: str | None = server.ws_url
+
+    def moved(to: str | None) -> None:
+        nonlocal address
+        address = to
+
+    async def check() -> bool:
+        await trio.to_thread.run_sync(checks.after_kill, server.database_url)
+        _count(killed, witness, checks)
+        progress(killed)
+        return not witness.violations
+
     async with trio.open_nursery() as nursery:
         for bot in bots:
-            nursery.start_soon(bot.run, lambda: address[0])
-        while killed.kills < kills:
-            await trio.sleep(rng.uniform(*LIFE_S))
-            address[0] = None
-            await server.kill()
-            killed.kills += 1
-            await trio.to_thread.run_sync(checks.after_kill, server.database_url)
-            _count(killed, witness, checks)
-            progress(killed)
-            if witness.violations:
-                nursery.cancel_scope.cancel()
-                return killed
-            if killed.kills < kills and rng.random() < STILLBORN:
-                server.launch()
-                await trio.sleep(rng.uniform(*UNREADY_S))
-                await server.kill()
-                killed.kills += 1
-                killed.stillborn += 1
-            killed.ready_s.append(await server.start())
-            address[0] = server.ws_url
+            nursery.start_soon(bot.run, lambda: address)
+        if not await kill_at_random(server, killed, kills, rng, moved=moved, check=check):
+            nursery.cancel_scope.cancel()
+            return killed
         await _finish(server, bots, checks, witness)
         nursery.cancel_scope.cancel()
     await trio.to_thread.run_sync(checks.at_the_end, server.database_url)
@@ -134,26 +118,18 @@ async def kill_again_and_again(
 async def report(kills: int, tables: int, seed: int, data_dir: Path | None) -> int:
     """Run it with a picture of its progress, print the figures; return the exit code."""
     console = Console()
-    columns = (
-        TextColumn("kills"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[figures]}"),
-    )
     began = time.perf_counter()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=kills, figures="")
-
-        def tell(killed: Killed) -> None:
-            figures = f"{killed.acks} acks, {killed.events} events, {len(killed.lost)} violations"
-            progress.update(task, completed=killed.kills, figures=figures)
-            if not console.is_terminal:
-                console.print(f"{killed.kills} kills, {figures}")
-
+    with picture(console, kills) as tell:
         async with serving(SETTINGS, data_dir) as server:
             killed = await kill_again_and_again(
-                server, kills=kills, tables=tables, seed=seed, progress=tell
+                server,
+                kills=kills,
+                tables=tables,
+                seed=seed,
+                progress=lambda so_far: tell(
+                    so_far.kills,
+                    f"{so_far.acks} acks, {so_far.events} events, {len(so_far.lost)} violations",
+                ),
             )
     console.print(_table(killed, tables, time.perf_counter() - began))
     for sentence in killed.lost:
@@ -244,8 +220,6 @@ def _count(killed: Killed, witness: Witness, checks: Checks) -> None:
 
 
 def _table(killed: Killed, tables: int, took_s: float) -> Table:
-    ready = sorted(killed.ready_s) or [0.0]
-    p95 = ready[math.ceil(len(ready) * 0.95) - 1]
     refusals = ", ".join(f"{what} {count}" for what, count in killed.refusals.most_common())
     table = Table("", "")
     for name, value in (
@@ -256,10 +230,7 @@ def _table(killed: Killed, tables: int, took_s: float) -> Table:
         ("commands sent again", f"{killed.resent:,}"),
         ("public events", f"{killed.events:,} checked, received {killed.received:,} times"),
         ("hands finished", f"{killed.finished:,}"),
-        (
-            "time to ready",
-            f"p50 {statistics.median(ready):.2f} s, p95 {p95:.2f} s, max {ready[-1]:.2f} s",
-        ),
+        ("time to ready", time_to_ready(killed)),
         ("rejoin tokens run out", f"{killed.locked_out:,}"),
         ("took", f"{took_s:.0f} s"),
         ("violations", f"{len(killed.lost)}"),

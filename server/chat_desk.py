@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections import OrderedDict
+from collections.abc import Callable
 
 import msgspec
 from msgspec import UNSET
@@ -27,11 +28,13 @@ from protocol.errors import ErrorCode, Refused, bad_field
 from protocol.ids import STAFF_PORTAL, UserId, player_channel
 from protocol.principal import Principal
 from protocol.replies import ChatChanged, ChatMessages, ChatSent, ChatSessions, Ok
-from protocol.views import ChatSession
+from protocol.views import ChatMessage, ChatSession
 from server.chats import Chats
 from server.club_database import ClubDatabase
 
 KNOWN_SESSIONS = 100_000
+KNOWN_MESSAGES = 20_000
+"""Receipts come soon after what they are for."""
 MAX_SESSIONS_TRIED = 8
 SHORTCUT = re.compile(r"/[^\s/]{1,39}\Z")
 
@@ -49,6 +52,8 @@ class ChatDesk:
         self._sessions = sessions
         self._hub = sessions.hub
         self._open: OrderedDict[str, str] = OrderedDict()
+        # By its id, the session and the player of a message; of two players' with one id the last.
+        self._said: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     @property
     def staff_online(self) -> bool:
@@ -62,6 +67,50 @@ class ChatDesk:
     def open_session(self, player_id: str) -> str | None:
         """Return a player's open session, if it is known here."""
         return self._open.get(player_id)
+
+    def post(
+        self,
+        principal: Principal,
+        command: AnyChatCommand,
+        *,
+        source: str,
+        answer: Callable[[Ok | Refused], None],
+    ) -> bool:
+        """Hand a command to its session in this very step, if that is live and known to be the one.
+
+        Args:
+            principal, command, source: as for `run`.
+            answer: is called once, and must not wait. A message that is answered `SessionOver` is
+                for another session, and is to be `run`.
+
+        Returns:
+            False if something has to be looked up first; nothing has happened then.
+
+        Raises:
+            Refused: `busy`; nothing was changed.
+        """
+        session_id = self._session_at_once(principal, command)
+        if not session_id:
+            return False
+        named, opening = command.session_id, None
+        if not isinstance(command, ChatSend):
+            command.session_id = session_id
+        elif not principal.is_staff and not named:
+            opening = Opening(principal.user_id, principal.name)
+
+        def answered(reply: Ok | Refused) -> None:
+            if isinstance(reply, Ok):
+                self._noted(principal, reply)
+            elsewhere = isinstance(reply, ChatSent) and reply.session.id != session_id
+            if opening is not None and (elsewhere or isinstance(reply, SessionOver)):
+                self._forget(principal.user_id, session_id)
+            answer(reply)
+
+        ask = ChatAsk(command, principal, source, answered, opening)
+        if self._sessions.post(session_id, ask):
+            return True
+        command.session_id = named
+        return False
 
     async def run(self, principal: Principal, command: AnyChatCommand, *, source: str) -> Ok:
         """Carry a command out and return its reply, durable.
@@ -249,10 +298,38 @@ class ChatDesk:
             session_id,
             lambda answer: ChatAsk(command, principal, source, answer, opening, staff_name),
         )
+        self._noted(principal, reply)
+        return reply
+
+    def _noted(self, principal: Principal, reply: Ok) -> None:
+        """Take note of what a reply says, and complete it for who gets it."""
+        if isinstance(reply, ChatSent):
+            self._note_message(reply.message)
         if isinstance(reply, ChatChanged):
             self._note(reply.session)
             reply.session = self._seen_by(principal, reply.session)
-        return reply
+
+    def _session_at_once(self, principal: Principal, command: AnyChatCommand) -> str | None:
+        """Say which session a command is about, if that is beyond doubt without looking it up."""
+        own = None if principal.is_staff else principal.user_id
+        known = None if own is None else self._open.get(own)
+        match command:
+            case ChatAssign():
+                return None
+            case ChatSend() if own is None:
+                return None if SHORTCUT.match(command.message_text) else command.session_id
+            case ChatSend() if command.player_id not in (None, own):
+                return None
+            case ChatReceived(message_id=str(named)) | ChatRead(message_id=str(named)) if (
+                not command.session_id
+            ):
+                session_id, player_id = self._said.get(named, ("", ""))
+                return session_id if own in (None, player_id) else None
+            case _:
+                pass
+        if own is None:
+            return command.session_id
+        return known if command.session_id in ("", known) else None
 
     async def _expand(self, command: ChatSend) -> None:
         """Put what a canned reply says in the place of its shortcut."""
@@ -271,6 +348,9 @@ class ChatDesk:
 
     async def _session_of_message(self, principal: Principal, message_id: str) -> str:
         own = None if principal.is_staff else principal.user_id
+        known = self._said.get(message_id)
+        if known is not None and own in (None, known[1]):
+            return known[0]
         async with self._database.use() as pool:
             found = await chats.session_of_message(pool, message_id, own)
         if found is None:
@@ -286,6 +366,12 @@ class ChatDesk:
         if found is not None:
             self._keep(player_id, found)
         return found
+
+    def _note_message(self, message: ChatMessage) -> None:
+        self._said[message.id] = (message.session_id, message.player_id)
+        self._said.move_to_end(message.id)
+        if len(self._said) > KNOWN_MESSAGES:
+            self._said.popitem(last=False)
 
     def _note(self, session: ChatSession) -> None:
         if session.status == "resolved":

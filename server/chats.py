@@ -12,7 +12,7 @@ from actors.supervisor import Intensity, Quarantine, Supervisor, crash_id
 from persistence.errors import Unavailable
 from protocol.errors import Refused
 from protocol.replies import Ok
-from server.posting import Answer, send, unavailable
+from server.posting import Answer, post, send, unavailable
 
 STARTED_AT_ONCE = 8
 MakeAsk = Callable[[Callable[[Ok | Refused], None]], ChatAsk]
@@ -55,6 +55,17 @@ class Chats:
 
     def __len__(self) -> int:
         return len(self._registry)
+
+    def post(self, session_id: str, ask: ChatAsk) -> bool:
+        """Hand a command to a session that is live, without waiting.
+
+        Returns:
+            False if the session is not live; the command is nowhere then.
+
+        Raises:
+            Refused: `busy`; the command is nowhere then.
+        """
+        return post(self._registry, session_id, ask, what="conversation")
 
     async def ask(self, session_id: str, make_ask: MakeAsk) -> Ok:
         """Have a command carried out and wait for its reply.

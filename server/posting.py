@@ -4,7 +4,7 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from actors.mailbox import MailboxFull
+from actors.mailbox import MailboxClosed, MailboxFull
 from actors.registry import Quarantined, Registry, RegistryClosed
 from actors.supervisor import SupervisorStopped
 from persistence.errors import Unavailable
@@ -41,6 +41,36 @@ class Answer(Generic[T]):
             raise value
         assert value is not None
         return value
+
+
+def post(
+    registry: Registry[str, Any],  # whichever actors
+    key: str,
+    message: object,
+    *,
+    what: str,
+) -> bool:
+    """Hand a message to an actor that is live, without waiting.
+
+    Args:
+        registry, key, message, what: as for `send`.
+
+    Returns:
+        False if the actor is not live; the message is nowhere then.
+
+    Raises:
+        Refused: `busy`; the message is nowhere then.
+    """
+    actor = registry.get(key)
+    if actor is None:
+        return False
+    try:
+        actor.mailbox.put_nowait(message)
+    except MailboxFull:
+        raise busy(what) from None
+    except MailboxClosed:
+        return False
+    return True
 
 
 async def send(

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 
 from actors.hub import Hub, Subscriber, Subscription
-from actors.mailbox import MailboxClosed, MailboxFull
 from actors.registry import Registry, State
 from actors.room import (
     ACTOR_PREFIX,
@@ -34,7 +33,7 @@ from protocol.commands import AnyRoomCommand
 from protocol.errors import Refused
 from protocol.principal import Principal
 from protocol.replies import Ok
-from server.posting import Answer, busy, send, unavailable
+from server.posting import Answer, post, send, unavailable
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -94,16 +93,7 @@ class Rooms:
         Raises:
             Refused: `busy`; the message is nowhere then.
         """
-        actor = self._registry.get(room_id)
-        if actor is None:
-            return False
-        try:
-            actor.mailbox.put_nowait(message)
-        except MailboxFull:
-            raise busy("room") from None
-        except MailboxClosed:
-            return False
-        return True
+        return post(self._registry, room_id, message, what="room")
 
     async def send(self, room_id: str, message: Message) -> None:
         """Hand a message to a room, bringing it to life if need be.

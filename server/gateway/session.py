@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from actors.room import Ask
 from actors.supervisor import crash_id
+from game.chat import SessionOver
 from protocol.codec import BadMessage, Coding, decode_command, encode
 from protocol.commands import (
     AnyChatCommand,
@@ -185,7 +186,7 @@ class Session:
             case WaitlistCommand() if needs_look_up(command):
                 self._start(command, self._to_waitlist)
             case ChatCommand():
-                self._start_in_turn(command, principal)
+                self._to_conversation(command, principal)
             case ChatHistory() | ChatInbox():
                 self._start(command, self._chat)
             case Authenticate():
@@ -222,6 +223,31 @@ class Session:
     async def _send_to_room(self, room_id: str, ask: Ask, _: AnyCommand) -> None:
         await self._gateway.club.rooms.send(room_id, ask)
 
+    def _to_conversation(self, command: AnyChatCommand, principal: Principal) -> None:
+        """Hand a chat's command over in this very step where its session is live and known, and
+        nothing that came before it is being looked up."""
+        key = ""
+        if principal.is_staff:
+            named = command.player_id if isinstance(command, ChatSend) else None
+            key = command.session_id or named or ""
+        began = trio.current_time()
+
+        def answer(reply: Ok | Refused) -> None:
+            if isinstance(reply, SessionOver):
+                self._start_in_turn(command, key)
+            else:
+                self._answer(command, began, reply)
+
+        try:
+            posted = key not in self._turns and self._gateway.club.chats.post(
+                principal, command, source="websocket", answer=answer
+            )
+        except Refused as refusal:
+            self._answer(command, began, refusal)
+            return
+        if not posted:
+            self._start_in_turn(command, key)
+
     def _answer(self, command: AnyCommand, began: float, answer: Ok | Refused) -> None:
         self._gateway.count(command, answer, began)
         if isinstance(answer, Refused):
@@ -241,13 +267,9 @@ class Session:
         self._gateway.start(self._guarded, command, run)
         return True
 
-    def _start_in_turn(self, command: AnyChatCommand, principal: Principal) -> None:
+    def _start_in_turn(self, command: AnyChatCommand, key: str) -> None:
         """Start a chat's command, which is carried out after those that came before it for the same
         conversation: what somebody says stays in its order."""
-        key = ""
-        if principal.is_staff:
-            named = command.player_id if isinstance(command, ChatSend) else None
-            key = command.session_id or named or ""
         before, done = self._turns.get(key), trio.Event()
 
         async def in_turn(command: AnyCommand) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
+from game.chat import SessionOver
 from protocol import commands
 from protocol.commands import ChatHistory
 from protocol.errors import ErrorCode, Refused
@@ -39,6 +41,81 @@ async def refused(coroutine: Any) -> Refused:
 
 def status(word: Any, session_id: str) -> commands.SetChatStatus:
     return commands.SetChatStatus(status=word, session_id=session_id)
+
+
+def posted(desk: LiveDesk, user_id: str, command: commands.AnyChatCommand) -> list[Any] | None:
+    """What a command is answered in time that is handed over at once, None if it cannot be."""
+    answers: list[Any] = []
+    took = desk.desk.post(who(user_id), command, source="test", answer=answers.append)
+    return answers if took else None
+
+
+async def answered(answers: list[Any] | None, count: int = 1) -> list[Any]:
+    assert answers is not None
+    while len(answers) < count:  # noqa: ASYNC110 - they say nothing
+        await trio.sleep(0.001)
+    return answers
+
+
+# At once
+
+
+async def test_what_is_handed_over_at_once_is_one_commit_in_its_order(desk: LiveDesk) -> None:
+    session_id = (await desk.say(PLAYER, say(1))).session.id
+    await desk.say("staff", say(2, session_id=session_id))
+    desk.journal.units.clear()
+    sent = [posted(desk, PLAYER, say(number)) for number in range(3, 8)]
+    receipts = [posted(desk, PLAYER, received(2)), posted(desk, PLAYER, read(2))]
+    typing = posted(desk, PLAYER, commands.ChatTyping())
+    seqs = [(await answered(one))[0].seq for one in sent]
+    assert seqs == sorted(seqs)
+    for one in receipts:
+        assert (await answered(one))[0].session.id == session_id
+    await answered(typing)
+    assert len(desk.journal.units) == 1
+
+
+async def test_staff_see_in_an_answer_that_came_at_once_whether_the_player_is_there(
+    desk: LiveDesk,
+) -> None:
+    session_id = (await desk.say(PLAYER, say(1))).session.id
+    (reply,) = await answered(posted(desk, "staff", say(2, session_id=session_id)))
+    assert reply.session.player_online is True
+    (reply,) = await answered(posted(desk, PLAYER, read(2)))
+    assert reply.session.player_online is msgspec.UNSET
+
+
+async def test_what_must_be_looked_up_is_not_handed_over_at_once(desk: LiveDesk) -> None:
+    assert posted(desk, PLAYER, say(1)) is None
+    session_id = (await desk.say(PLAYER, say(1))).session.id
+    bobs = (await desk.say("bob", say(1))).session.id
+    for user_id, command in (
+        (PLAYER, say(2, player_id="bob")),
+        (PLAYER, say(2, session_id=bobs)),
+        (PLAYER, status("resolved", bobs)),
+        (PLAYER, read(9)),
+        ("bob", commands.ChatTyping(session_id=session_id)),
+        ("staff", say(2, player_id=PLAYER)),
+        ("staff", say(2, "/hello", session_id=session_id)),
+        ("staff", commands.ChatAssign(session_id=session_id)),
+        ("staff", commands.ChatTyping()),
+        ("staff", read(9)),
+    ):
+        assert posted(desk, user_id, command) is None
+    await desk.rest()
+    receipt = read(1)
+    assert posted(desk, "staff", receipt) is None
+    assert receipt.session_id == ""
+    assert posted(desk, PLAYER, say(2)) is None
+
+
+async def test_a_message_that_is_too_late_at_once_is_for_another_session(desk: LiveDesk) -> None:
+    session_id = (await desk.say(PLAYER, say(1))).session.id
+    resolved = posted(desk, "staff", status("resolved", session_id))
+    (late,) = await answered(posted(desk, PLAYER, say(2)))
+    await answered(resolved)
+    assert isinstance(late, SessionOver)
+    assert (await desk.say(PLAYER, say(2))).session.id != session_id
 
 
 # Which session
@@ -167,6 +244,19 @@ async def test_another_players_session_is_as_good_as_none(desk: LiveDesk) -> Non
     assert len(desk.told()) == told
     # An id that somebody else's message has is free.
     assert (await desk.say("bob", say(1))).message.player_id == "bob"
+
+
+async def test_a_receipt_is_for_the_message_of_ones_own_conversation(desk: LiveDesk) -> None:
+    sessions = {}
+    for player in ("bob", PLAYER):
+        # Both clients chose the same id.
+        session = (await desk.say(player, say(1))).session
+        sessions[player] = session.id
+        await desk.say("staff", say(2, session_id=session.id))
+    for player in (PLAYER, "bob"):
+        assert (await desk.do(player, read(2))).session.id == sessions[player]
+    assert (await desk.do("staff", read(1))).session.id == sessions[PLAYER]
+    assert (await refused(desk.do("bob", read(3)))).code is ErrorCode.NOT_FOUND
 
 
 async def test_typing_without_a_session_is_told_to_nobody(desk: LiveDesk) -> None:
