@@ -71,11 +71,15 @@ STATUS = {
     "urgency": "normal",
 }
 
+AS_SERVER = "SET cardroom.journal = on"
+"""What is stored here stands for what a server has written, right or wrong."""
+
 
 @pytest.fixture
 def chat_url(database_url: str) -> str:
     """A database with one conversation: asked, answered, taken into work, read by staff."""
     with psycopg.connect(database_url) as db:
+        db.execute(AS_SERVER)
         db.execute(
             "INSERT INTO chat_sessions (id, player_id, player_name, status, seq, unread_by_player) "
             "VALUES ('s', 'ann', 'Ann', 'in_progress', 5, 1)"
@@ -113,6 +117,7 @@ def violations(url: str, *damage: str) -> str:
     checks.after_kill(url)
     assert seen.violations == []
     with psycopg.connect(url) as db:
+        db.execute(AS_SERVER)
         for statement in damage:
             db.execute(statement.encode())
     checks.at_the_end(url)
