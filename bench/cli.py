@@ -162,3 +162,32 @@ def decisions(hands: int, seed: int, variants: Sequence[str]) -> None:
     from bench.decisions import report
 
     sys.exit(report(variants, hands, seed))
+
+
+@bench.command()
+@click.option("--rooms", default=200, show_default=True, help="Rooms of six sockets.")
+@click.option("--seconds", default=10.0, show_default=True, help="How long each turn is measured.")
+@click.option("--rounds", default=3, show_default=True, help="Turns that everybody has.")
+@click.option("--connections", default=16, show_default=True, help="Each peer's, to PostgreSQL.")
+@click.option("--flush-ms", default=0.0, show_default=True, help="Added to each flush of the log.")
+@click.option("--peer", "names", multiple=True, help="One of them, again for more (default: all).")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+def peers(
+    rooms: int,
+    seconds: float,
+    rounds: int,
+    connections: int,
+    flush_ms: float,
+    names: tuple[str, ...],
+    out: Path | None,
+) -> None:
+    """Measure other servers that do the same beside ours: commands a second, as ratios."""
+    from bench.peers.contestants import CONTESTANTS
+    from bench.peers.run import report
+    from bench.peers.turns import Plan
+
+    known = [contestant.name for contestant in CONTESTANTS if contestant.command is not None]
+    if unknown := set(names) - set(known):
+        raise click.BadParameter(f"{unknown.pop()}: not one of {', '.join(known)}")
+    plan = Plan(rooms, seconds, warm_up_s=3.0, connections=connections, sockets=2_000)
+    sys.exit(trio.run(report, plan, rounds, flush_ms, names or known, out))

@@ -14,7 +14,8 @@ import msgspec
 
 _RECEIVE_BYTES = 65536
 _CONNECT_TIMEOUT_S = 10.0
-_BINARY, _CLOSE, _PING = 2, 8, 9
+_TEXT, _BINARY, _CLOSE, _PING = 1, 2, 8, 9
+PROTOCOL = "cardroom.v1.msgpack"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -22,31 +23,36 @@ _decode = msgspec.msgpack.Decoder().decode
 class LightSocket:
     """One socket in the msgpack coding, blocking until `watch` is called.
 
+    Args:
+        url: where to connect.
+        protocol: the subprotocol to ask for; empty asks for none.
+
     Raises:
         ConnectionError: from every method, when the server closed it.
     """
 
     __slots__ = ("_buffer", "_next_id", "sock")
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, protocol: str = PROTOCOL) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        offer = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
         self.sock = socket.create_connection((parts.hostname, parts.port or 80), _CONNECT_TIMEOUT_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._next_id = 0
         self._buffer = b""
         self.sock.sendall(
             (
-                f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
+                f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                "Sec-WebSocket-Protocol: cardroom.v1.msgpack\r\n\r\n"
+                f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{offer}\r\n"
             ).encode()
         )
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += self._receive()
-        answer, _, self._buffer = head.partition(b"\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            # One at a time: frames that come right behind the answer are for `read`.
+            answer += self._receive(1)
         if b" 101 " not in answer.split(b"\r\n")[0]:
             raise ConnectionError(answer.decode(errors="replace"))
 
@@ -55,6 +61,10 @@ class LightSocket:
         self._next_id += 1
         self._frame(_BINARY, _encode({"type": type, "id": self._next_id, **fields}))
         return self._next_id
+
+    def send_text(self, payload: bytes) -> None:
+        """Send a text message as it is."""
+        self._frame(_TEXT, payload)
 
     def ask(self, type: str, **fields: Any) -> dict[str, Any]:
         """Send a command and wait for its reply; events before it are dropped.
@@ -90,7 +100,7 @@ class LightSocket:
                 break
             payload = buffer[start : start + length]
             at = start + length
-            if opcode == _BINARY:
+            if opcode in (_TEXT, _BINARY):
                 payloads.append(payload)
             elif opcode == _PING:
                 self._frame(10, payload)
@@ -103,8 +113,8 @@ class LightSocket:
         """Hang up."""
         self.sock.close()
 
-    def _receive(self) -> bytes:
-        data = self.sock.recv(_RECEIVE_BYTES)
+    def _receive(self, limit: int = _RECEIVE_BYTES) -> bytes:
+        data = self.sock.recv(limit)
         if not data:
             raise ConnectionError("the server hung up")
         return data
