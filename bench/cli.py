@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 import trio
 
+from bench.scenarios import cli as scenarios
+
 ALL = "all"
 
 
@@ -35,6 +37,9 @@ _of_variant = click.option(
 @click.group()
 def bench() -> None:
     """Prove and measure the server from outside, on servers started for it."""
+
+
+scenarios.register(bench)
 
 
 @bench.command()

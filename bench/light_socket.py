@@ -28,10 +28,20 @@ class LightSocket:
 
     __slots__ = ("_buffer", "_next_id", "sock")
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, *, upgrade: bool = True, timeout_s: float = _CONNECT_TIMEOUT_S
+    ) -> None:
+        """Connect and ask for the upgrade.
+
+        Args:
+            url: `ws://…`.
+            upgrade: also wait for the answer; if not, `upgraded` has to say yes before anything is
+                sent or read.
+            timeout_s: for connecting, and for whatever blocks afterwards.
+        """
         parts = urlsplit(url)
         assert parts.hostname is not None
-        self.sock = socket.create_connection((parts.hostname, parts.port or 80), _CONNECT_TIMEOUT_S)
+        self.sock = socket.create_connection((parts.hostname, parts.port or 80), timeout_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._next_id = 0
         self._buffer = b""
@@ -43,12 +53,19 @@ class LightSocket:
                 "Sec-WebSocket-Protocol: cardroom.v1.msgpack\r\n\r\n"
             ).encode()
         )
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += self._receive()
-        answer, _, self._buffer = head.partition(b"\r\n\r\n")
+        while upgrade and not self.upgraded():
+            pass
+
+    def upgraded(self) -> bool:
+        """Read what there is of the answer to the upgrade; whether it is all there."""
+        self._buffer += self._receive()
+        answer, end, rest = self._buffer.partition(b"\r\n\r\n")
+        if not end:
+            return False
         if b" 101 " not in answer.split(b"\r\n")[0]:
             raise ConnectionError(answer.decode(errors="replace"))
+        self._buffer = rest
+        return True
 
     def send(self, type: str, **fields: Any) -> int:
         """Send a command; return its id."""
@@ -63,12 +80,20 @@ class LightSocket:
             RuntimeError: it was refused.
         """
         wanted = self.send(type, **fields)
+        return self.answer(wanted)
+
+    def answer(self, wanted: int) -> dict[str, Any]:
+        """Wait for the reply to a command that was sent; events before it are dropped.
+
+        Raises:
+            RuntimeError: it was refused.
+        """
         while True:
             for payload in self.read():
                 message: dict[str, Any] = _decode(payload)
                 if message.get("re") == wanted:
                     if message["type"] == "error":
-                        raise RuntimeError(f"{type}: {message['code']}: {message['message']}")
+                        raise RuntimeError(f"{message['code']}: {message['message']}")
                     return message
 
     def watch(self) -> None:
@@ -109,10 +134,23 @@ class LightSocket:
             raise ConnectionError("the server hung up")
         return data
 
+    def send_frames(self, frames: bytes) -> None:
+        """Send ready frames, as `framed` makes them."""
+        self.sock.sendall(frames)
+
     def _frame(self, opcode: int, payload: bytes) -> None:
-        length = len(payload)
-        if length < 126:
-            head = bytes((0x80 | opcode, 0x80 | length))
-        else:
-            head = bytes((0x80 | opcode, 0xFE)) + length.to_bytes(2, "big")
-        self.sock.sendall(head + b"\0\0\0\0" + payload)
+        self.sock.sendall(_framed(opcode, payload))
+
+
+def framed(type: str, **fields: Any) -> bytes:
+    """Make the frame of a command that is sent again and again, with 1 as its id."""
+    return _framed(_BINARY, _encode({"type": type, "id": 1, **fields}))
+
+
+def _framed(opcode: int, payload: bytes) -> bytes:
+    length = len(payload)
+    if length < 126:
+        head = bytes((0x80 | opcode, 0x80 | length))
+    else:
+        head = bytes((0x80 | opcode, 0xFE)) + length.to_bytes(2, "big")
+    return head + b"\0\0\0\0" + payload
