@@ -88,19 +88,6 @@ def kills(kills: int, tables: int, seed: int, data_dir: Path | None) -> None:
 
 
 @bench.command()
-@click.option("--tables", default=50, show_default=True, help="How many tables play.")
-@click.option("--players", default=6, show_default=True, help="Bots at each.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long is measured.")
-@click.option("--generators", default=1, show_default=True, help="Processes that make the load.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
-def tables(tables: int, players: int, seconds: float, generators: int, out: Path | None) -> None:
-    """Measure how fast tables play: actions a second, and how long until all have seen one."""
-    from bench.tables import report
-
-    sys.exit(trio.run(report, tables, players, seconds, generators, out))
-
-
-@bench.command()
 @click.option("--rooms", default=1000, show_default=True, help="Live rooms; half are in a hand.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
 def startup(rooms: int, out: Path | None) -> None:

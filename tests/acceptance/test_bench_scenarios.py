@@ -10,6 +10,7 @@ from bench.harness.run import measure
 from bench.scenarios.common import SETTINGS, Timing
 from bench.scenarios.rooms import durable, fanout
 from bench.scenarios.rooms_load import RoomsOptions
+from bench.scenarios.tables import tables
 from bench.serving import serving
 
 pytestmark = pytest.mark.fail_after(200)
@@ -68,6 +69,23 @@ async def test_frames_are_counted_for_every_spectator() -> None:
     # Each command was received by all of them, and little else was.
     events = sum(one.events for one in result.moments if one.at_s >= 0)
     assert events >= 31 * sum(one.operations for one in result.moments if one.at_s > 0)
+
+
+async def test_tables_play_hands_and_each_action_is_heard_by_all() -> None:
+    seen = Seen()
+    result = await tables(2, 3, False, SHORT, seen)
+    holds(result, seen)
+    assert result.figures["rate"].value > 0
+    assert result.figures["hands"].value > 0
+
+
+async def test_tables_at_a_human_pace_have_pauses() -> None:
+    seen = Seen()
+    result = await tables(4, 2, True, Timing(0, 8), seen)
+    holds(result, seen)
+    # A bot thinks for a second at least, and each table has one at a time.
+    assert 0 < result.figures["rate"].value <= 4
+    assert result.settings.get("CARDROOM_HAND_INTERVAL_S") is None
 
 
 async def test_an_open_loop_does_not_hide_a_stall() -> None:
