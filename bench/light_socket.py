@@ -23,22 +23,34 @@ _decode = msgspec.msgpack.Decoder().decode
 class LightSocket:
     """One socket in the msgpack coding, blocking until `watch` is called.
 
-    Args:
-        url: where to connect.
-        protocol: the subprotocol to ask for; empty asks for none.
-
     Raises:
         ConnectionError: from every method, when the server closed it.
     """
 
     __slots__ = ("_buffer", "_next_id", "sock")
 
-    def __init__(self, url: str, protocol: str = PROTOCOL) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        protocol: str = PROTOCOL,
+        upgrade: bool = True,
+        timeout_s: float = _CONNECT_TIMEOUT_S,
+    ) -> None:
+        """Connect and ask for the upgrade.
+
+        Args:
+            url: `ws://…`.
+            protocol: the subprotocol to ask for; empty asks for none.
+            upgrade: also wait for the answer; if not, `upgraded` has to say yes before anything is
+                sent or read.
+            timeout_s: for connecting, and for whatever blocks afterwards.
+        """
         parts = urlsplit(url)
         assert parts.hostname is not None
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         offer = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
-        self.sock = socket.create_connection((parts.hostname, parts.port or 80), _CONNECT_TIMEOUT_S)
+        self.sock = socket.create_connection((parts.hostname, parts.port or 80), timeout_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._next_id = 0
         self._buffer = b""
@@ -49,22 +61,25 @@ class LightSocket:
                 f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{offer}\r\n"
             ).encode()
         )
-        answer = b""
-        while not answer.endswith(b"\r\n\r\n"):
-            # One at a time: frames that come right behind the answer are for `read`.
-            answer += self._receive(1)
+        while upgrade and not self.upgraded():
+            pass
+
+    def upgraded(self) -> bool:
+        """Read what there is of the answer to the upgrade; whether it is all there."""
+        self._buffer += self._receive()
+        answer, end, rest = self._buffer.partition(b"\r\n\r\n")
+        if not end:
+            return False
         if b" 101 " not in answer.split(b"\r\n")[0]:
             raise ConnectionError(answer.decode(errors="replace"))
+        self._buffer = rest
+        return True
 
     def send(self, type: str, **fields: Any) -> int:
         """Send a command; return its id."""
         self._next_id += 1
         self._frame(_BINARY, _encode({"type": type, "id": self._next_id, **fields}))
         return self._next_id
-
-    def send_text(self, payload: bytes) -> None:
-        """Send a text message as it is."""
-        self._frame(_TEXT, payload)
 
     def ask(self, type: str, **fields: Any) -> dict[str, Any]:
         """Send a command and wait for its reply; events before it are dropped.
@@ -73,12 +88,20 @@ class LightSocket:
             RuntimeError: it was refused.
         """
         wanted = self.send(type, **fields)
+        return self.answer(wanted)
+
+    def answer(self, wanted: int) -> dict[str, Any]:
+        """Wait for the reply to a command that was sent; events before it are dropped.
+
+        Raises:
+            RuntimeError: it was refused.
+        """
         while True:
             for payload in self.read():
                 message: dict[str, Any] = _decode(payload)
                 if message.get("re") == wanted:
                     if message["type"] == "error":
-                        raise RuntimeError(f"{type}: {message['code']}: {message['message']}")
+                        raise RuntimeError(f"{message['code']}: {message['message']}")
                     return message
 
     def watch(self) -> None:
@@ -113,16 +136,34 @@ class LightSocket:
         """Hang up."""
         self.sock.close()
 
-    def _receive(self, limit: int = _RECEIVE_BYTES) -> bytes:
-        data = self.sock.recv(limit)
+    def _receive(self) -> bytes:
+        data = self.sock.recv(_RECEIVE_BYTES)
         if not data:
             raise ConnectionError("the server hung up")
         return data
 
+    def send_frames(self, frames: bytes) -> None:
+        """Send ready frames, as `framed` makes them."""
+        self.sock.sendall(frames)
+
     def _frame(self, opcode: int, payload: bytes) -> None:
-        length = len(payload)
-        if length < 126:
-            head = bytes((0x80 | opcode, 0x80 | length))
-        else:
-            head = bytes((0x80 | opcode, 0xFE)) + length.to_bytes(2, "big")
-        self.sock.sendall(head + b"\0\0\0\0" + payload)
+        self.sock.sendall(_framed(opcode, payload))
+
+
+def framed(type: str, **fields: Any) -> bytes:
+    """Make the frame of a command that is sent again and again, with 1 as its id."""
+    return _framed(_BINARY, _encode({"type": type, "id": 1, **fields}))
+
+
+def framed_text(payload: bytes) -> bytes:
+    """Make the frame of a text message."""
+    return _framed(_TEXT, payload)
+
+
+def _framed(opcode: int, payload: bytes) -> bytes:
+    length = len(payload)
+    if length < 126:
+        head = bytes((0x80 | opcode, 0x80 | length))
+    else:
+        head = bytes((0x80 | opcode, 0xFE)) + length.to_bytes(2, "big")
+    return head + b"\0\0\0\0" + payload

@@ -15,19 +15,13 @@ from msgspec import Struct
 
 from bench.peers import installing
 from bench.peers.database import Database
-from bench.peers.wires import BUY_IN, PLAYERS
+from bench.scenarios.common import SETTINGS
 from bench.server_process import ServerProcess
 
 OURS = "cardroom"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-SETTINGS = {
-    "CARDROOM_STARTING_BALANCE": str(BUY_IN),
-    "CARDROOM_COMMANDS_PER_S": "100000",
-    "CARDROOM_COMMAND_BURST": "100000",
-    "CARDROOM_IDLE_SOCKET_S": "3600",
-    "CARDROOM_LOG_LEVEL": "warning",
-}
+PLAYERS = 6
 SCHEMA = installing.SOURCES / "schema.sql"
 
 
@@ -48,8 +42,8 @@ class Running(Struct):
 class Contestant(Struct):
     """One server of the comparison.
 
-    `command` gives what starts a peer, or raises `Missing`; None for ours. `done` is the query for
-    how many commands have been committed, gaps and repeats of `seq` taken into account.
+    `wire` is how it is spoken with, empty for ours. `done` is the query for how many commands have
+    been committed. `command` gives what starts a peer, or raises `Missing`; None for ours.
     """
 
     name: str
@@ -87,8 +81,7 @@ class Contestant(Struct):
         schema = SCHEMA.read_text() % {"rooms": int(rooms), "seats": PLAYERS}
         await trio.to_thread.run_sync(database.execute, schema)
         async with _peer(self, self.command(), database, connections, folder) as (port, pid):
-            scheme = "ws://127.0.0.1"
-            yield Running(f"{scheme}:{port}", pid, [[] for _ in range(rooms)])
+            yield Running(f"ws://127.0.0.1:{port}", pid, [[""] * PLAYERS] * rooms)
 
 
 @asynccontextmanager
@@ -173,7 +166,7 @@ PEERS_DONE = """
 _OURS_DONE = "SELECT count(*) FROM room_events WHERE type IN ('player_sat_out', 'player_sat_in')"
 
 CONTESTANTS = (
-    Contestant(OURS, "Cardroom", "cardroom", _OURS_DONE),
+    Contestant(OURS, "Cardroom", "", _OURS_DONE),
     Contestant("socketio", "Express, Socket.IO, pg", "socket.io", PEERS_DONE, _node("socketio.js")),
     Contestant("tuned", "ws, pg, msgpackr; tuned", "plain", PEERS_DONE, _node("tuned.js")),
     Contestant("asgi", "Starlette, uvloop, asyncpg", "plain", PEERS_DONE, _python),

@@ -69,10 +69,14 @@ class Postgres:
         self._postmaster = psutil.Process(server.get_pid())
         self._admin = Database(self._uri, "postgres")
         self.programs: Path = server.bin_path
-        self.version: str = self._admin.row("SHOW server_version")[0]
         for setting, wanted in DURABLE.items():
             if self._admin.row(f"SHOW {setting}") != (wanted,):
                 raise RuntimeError(f"PostgreSQL's {setting} is not {wanted}")
+
+    @property
+    def url(self) -> str:
+        """The connection URL of its maintenance database."""
+        return self._admin.url
 
     @contextmanager
     def database(self, name: str) -> Iterator[Database]:

@@ -14,11 +14,10 @@ import trio
 from msgspec import Struct
 
 from bench.peers import installing
-from bench.peers.contestants import PEERS_DONE, SCHEMA
+from bench.peers.contestants import PEERS_DONE, PLAYERS, SCHEMA
 from bench.peers.database import Postgres
 from bench.peers.fan_out import fan_out
 from bench.peers.turns import Plan
-from bench.peers.wires import PLAYERS
 
 _SCRIPT = installing.SOURCES / "write.pgbench.sql"
 _TPS = re.compile(r"tps = ([0-9.]+)")

@@ -9,6 +9,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
+from bench.harness.machine import Machine, Software
 from bench.peers.limits import Limit
 from bench.peers.turns import Turn
 
@@ -62,8 +63,8 @@ class PeersResult(Struct):
     rounds: int
     connections: int
     flush_ms: float
-    machine: dict[str, str]
-    load_before: float
+    machine: Machine
+    software: Software
     load_after: float
     standings: list[Standing]
     limits: list[LimitStanding]
@@ -164,8 +165,8 @@ def show(result: PeersResult, console: Console) -> None:
     if result.limits:
         console.print(limits)
     console.print(
-        f"load of the machine before {result.load_before:.1f}, after {result.load_after:.1f}, "
-        f"on {result.machine['cores']} cores"
+        f"{result.machine.cores} cores, {result.machine.busy:.0%} busy before it; "
+        f"load {result.machine.load:.1f} before, {result.load_after:.1f} after"
     )
     for name, reason in result.missing.items():
         console.print(f"[bold red]left out: {name}: {reason}[/]")

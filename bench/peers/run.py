@@ -7,7 +7,6 @@ last gains nothing by it.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,13 +14,13 @@ import msgspec
 import trio
 from rich.console import Console
 
-from bench.peers.contestants import CONTESTANTS, OURS, Contestant
+from bench.harness.machine import machine, software
+from bench.peers.contestants import CONTESTANTS, OURS, PLAYERS, Contestant
 from bench.peers.database import postgres
 from bench.peers.installing import Missing
 from bench.peers.limits import Limit, take_limits
 from bench.peers.result import PeersResult, limit_standing, show, standing
 from bench.peers.turns import Plan, Turn, take_turn
-from bench.peers.wires import PLAYERS
 
 
 async def report(
@@ -71,9 +70,9 @@ async def measure(
                 present.append(contestant)
     turns: list[Turn] = []
     limits: list[Limit] = []
-    load_before = os.getloadavg()[0]
+    ground = await trio.to_thread.run_sync(machine)
     with postgres(flush_ms) as server:
-        machine = _machine(server.version)
+        ran = await trio.to_thread.run_sync(software, server.url)
         for number in range(1, rounds + 1):
             for contestant in present if number % 2 else present[::-1]:
                 turn = await take_turn(contestant, number, server, plan)
@@ -88,9 +87,9 @@ async def measure(
         rounds=rounds,
         connections=plan.connections,
         flush_ms=flush_ms,
-        machine=machine,
-        load_before=load_before,
-        load_after=os.getloadavg()[0],
+        machine=ground,
+        software=ran,
+        load_after=round(os.getloadavg()[0], 2),
         standings=[
             standing(each.title, [turn for turn in turns if turn.contestant == each.name], ours)
             for each in present
@@ -102,12 +101,3 @@ async def measure(
         turns=turns,
         missing=missing,
     )
-
-
-def _machine(postgres_version: str) -> dict[str, str]:
-    return {
-        "cores": str(os.cpu_count()),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "postgresql": postgres_version,
-    }

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from subprocess import PIPE
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-import msgspec
 import trio
 from msgspec import Struct
 
+from bench.harness.generator import Second
+from bench.harness.generators import generating
+from bench.harness.latencies import Latencies
 from bench.peers.contestants import Contestant, Running
 from bench.peers.database import Database, Postgres
-from bench.peers.load import Driven, Load
+from bench.peers.load import PeersOptions
 
-_ROOT = Path(__file__).resolve().parents[2]
+_LOAD = "bench.peers.load"
 _FLUSHES = "SELECT coalesce(sum(fsyncs), 0)::bigint FROM pg_stat_io WHERE object = 'wal'"
 
 
@@ -28,8 +27,8 @@ class Plan(Struct):
     """
 
     rooms: int
-    seconds: float
-    warm_up_s: float
+    seconds: int
+    warm_up_s: int
     connections: int
     sockets: int
 
@@ -70,88 +69,75 @@ async def take_turn(contestant: Contestant, number: int, postgres: Postgres, pla
     """Measure one contestant.
 
     Raises:
+        GeneratorFailed: the contestant hung up, or told somebody something twice.
         RuntimeError: it failed, or its database does not hold what it acknowledged.
     """
     with TemporaryDirectory(prefix="cardroom-peers-") as scratch:
         with postgres.database(f"{contestant.name}_{number}") as database:
-            serving = contestant.serving(database, plan.rooms, plan.connections, Path(scratch))
-            async with serving as running:
-                driven, before, after = await _drive(contestant, running, postgres, database, plan)
+            async with contestant.serving(
+                database, plan.rooms, plan.connections, Path(scratch)
+            ) as running:
+                await trio.to_thread.run_sync(postgres.checkpoint)
+                turn, acknowledged = await _drive(
+                    contestant, number, running, postgres, database, plan
+                )
             (done,) = database.row(contestant.done)
-    if done != driven.sent:
-        raise RuntimeError(f"{contestant.title}: {driven.sent} answered, {done} in its database")
-    return _turn(contestant.name, number, driven, before, after)
+    if done < acknowledged:
+        raise RuntimeError(f"{contestant.title}: told of {acknowledged}, {done} in its database")
+    return turn
 
 
 async def _drive(
-    contestant: Contestant, running: Running, postgres: Postgres, database: Database, plan: Plan
-) -> tuple[Driven, _Usage, _Usage]:
-    await trio.to_thread.run_sync(postgres.checkpoint)
-    load = Load(contestant.wire, running.url, running.tokens, plan.warm_up_s, plan.seconds)
-    ready = trio.Event()
-    usage: list[_Usage] = []
-    driven: list[Driven] = []
-
-    async def generate() -> None:
-        driven.append(await _generate(load, ready))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(generate)
-        await ready.wait()
-        usage.append(await trio.to_thread.run_sync(_Usage, running, postgres, database))
-        await trio.sleep(plan.seconds * 0.9)
-        usage.append(await trio.to_thread.run_sync(_Usage, running, postgres, database))
-    before, after = usage
-    return driven[0], before, after
-
-
-async def _generate(load: Load, ready: trio.Event) -> Driven:
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "bench.peers.load"], stdin=PIPE, stdout=PIPE, cwd=_ROOT
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    told = b""
-    try:
-        await process.stdin.send_all(msgspec.json.encode(load) + b"\n")
-        async for chunk in process.stdout:
-            told += chunk
-            if told.startswith(b"ready\n"):
-                ready.set()
-        if await process.wait() != 0:
-            raise RuntimeError("the load generator failed; it said why above")
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return msgspec.json.decode(told.removeprefix(b"ready\n"), type=Driven)
+    contestant: Contestant,
+    number: int,
+    running: Running,
+    postgres: Postgres,
+    database: Database,
+    plan: Plan,
+) -> tuple[Turn, int]:
+    """Return the turn, and how many commands' events have been read since it began."""
+    options = PeersOptions(running.url, contestant.wire, running.tokens)
+    last = plan.warm_up_s + plan.seconds - 1
+    async with generating(_LOAD, [options]) as generators:
+        await generators.begin()
+        if plan.warm_up_s:
+            await generators.second(plan.warm_up_s - 1)
+        before = await trio.to_thread.run_sync(_Usage, running, postgres, database)
+        await generators.second(last)
+        after = await trio.to_thread.run_sync(_Usage, running, postgres, database)
+    seconds = [generators.seconds[each][0] for each in range(last + 1)]
+    if any(second.errors for second in seconds):
+        raise RuntimeError(f"{contestant.title} refused commands")
+    acknowledged = sum(sum(second.latencies.values()) for second in seconds)
+    return _turn(contestant.name, number, seconds[plan.warm_up_s :], before, after), acknowledged
 
 
-def _turn(name: str, number: int, driven: Driven, before: _Usage, after: _Usage) -> Turn:
-    per_s = driven.commands / driven.seconds
+def _turn(name: str, number: int, seconds: list[Second], before: _Usage, after: _Usage) -> Turn:
+    latencies = Latencies()
+    for second in seconds:
+        latencies.add(second.latencies)
+    took_s = sum(second.seconds for second in seconds)
+    generator_s = sum(second.cpu_s for second in seconds)
+    events = sum(second.events for second in seconds)
+    per_s = latencies.count / took_s
+    if not per_s:
+        raise RuntimeError(f"{name}: nothing was told")
     watched_s = after.at_s - before.at_s
     server = (after.server_s - before.server_s) / watched_s
     postgres = (after.postgres_s - before.postgres_s) / watched_s
-    latencies = sorted(driven.latencies_us)
     return Turn(
         contestant=name,
         round=number,
         commands_per_s=round(per_s, 1),
-        p50_ms=percentile_ms(latencies, 0.5),
-        p90_ms=percentile_ms(latencies, 0.9),
-        p99_ms=percentile_ms(latencies, 0.99),
-        max_ms=latencies[-1] / 1000,
+        p50_ms=latencies.ms(50),
+        p90_ms=latencies.ms(90),
+        p99_ms=latencies.ms(99),
+        max_ms=latencies.ms(100),
         server_cpu_share=round(server, 3),
         server_cpu_us_per_command=round(server / per_s * 1e6, 1),
         postgres_cpu_share=round(postgres, 3),
         postgres_cpu_us_per_command=round(postgres / per_s * 1e6, 1),
-        generator_cpu_share=round(driven.cpu_share, 3),
-        generator_cpu_us_per_event=round(
-            driven.cpu_share * driven.seconds / driven.events * 1e6, 2
-        ),
+        generator_cpu_share=round(generator_s / took_s, 3),
+        generator_cpu_us_per_event=round(generator_s / events * 1e6, 2),
         flushes_per_s=round((after.flushes - before.flushes) / watched_s, 1),
     )
-
-
-def percentile_ms(sorted_us: Sequence[int], share: float) -> float:
-    """Return a percentile of sorted microseconds, in milliseconds."""
-    return sorted_us[min(len(sorted_us) - 1, int(len(sorted_us) * share))] / 1000

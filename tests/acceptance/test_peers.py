@@ -31,7 +31,7 @@ async def test_everybody_serves_and_is_compared() -> None:
         await trio.to_thread.run_sync(installing.python)
     except installing.Missing as missing:
         pytest.skip(f"THE PEERS WERE NOT TRIED: {missing}")
-    plan = Plan(rooms=2, seconds=1.0, warm_up_s=0.2, connections=2, sockets=50)
+    plan = Plan(rooms=2, seconds=1, warm_up_s=1, connections=2, sockets=50)
     names = [contestant.name for contestant in CONTESTANTS]
     with trio.fail_after(PATIENCE_S * 4):
         result = await measure(

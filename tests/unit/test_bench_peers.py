@@ -1,88 +1,111 @@
-"""`cardroom bench peers` counts a command when all six have its event, and compares by rounds."""
+"""What `cardroom bench peers` rests on: Socket.IO spoken by hand, and ratios made by the round."""
 
 from __future__ import annotations
 
+import json
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
 
 import pytest
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from bench.peers import installing
-from bench.peers.load import Generator
 from bench.peers.result import standing
 from bench.peers.turns import Turn
-from bench.peers.wires import PLAYERS, WIRES, Member, Room
+from bench.peers.wires import SocketIoSocket
+from tests.support.patience import PATIENCE_S
 
-EVENT, REPLY = b"\xa5event", b"\xa2ok"
-
-
-class FakeMember:
-    """A socket whose other end the test holds; what comes is taken for payloads of one byte."""
-
-    def __init__(self) -> None:
-        self.sock, self.server = socket.socketpair()
-        self.sent = 0
-
-    def send(self, type: str, **fields: Any) -> int:
-        self.sent += 1
-        return self.sent
-
-    def read(self) -> list[bytes]:
-        return [EVENT if byte == ord("e") else REPLY for byte in self.sock.recv(100)]
-
-    def watch(self) -> None:
-        self.sock.setblocking(False)
+T = TypeVar("T")
 
 
-@pytest.fixture
-def members() -> Iterator[list[FakeMember]]:
-    members = [FakeMember() for _ in range(PLAYERS)]
-    yield members
-    for member in members:
-        member.sock.close()
-        member.server.close()
+class Server:
+    """One WebSocket connection, as a server that blocks has it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._protocol = ServerProtocol()
+        self.path = ""
+        while not self.path:
+            self._protocol.receive_data(sock.recv(65536))
+            for event in self._protocol.events_received():
+                assert isinstance(event, Request)
+                self.path = event.path
+                self._protocol.send_response(self._protocol.accept(event))
+
+    def tell(self, *packets: str) -> None:
+        for packet in packets:
+            self._protocol.send_text(packet.encode())
+        self._sock.sendall(b"".join(self._protocol.data_to_send()))
+
+    def hear(self) -> str:
+        while True:
+            for event in self._protocol.events_received():
+                assert isinstance(event, Frame)
+                assert event.opcode is Opcode.TEXT
+                return bytes(event.data).decode()
+            self._protocol.receive_data(self._sock.recv(65536))
 
 
-@pytest.fixture
-def generator(members: list[FakeMember]) -> Iterator[Generator]:
-    sockets: list[Member] = [*members]
-    generator = Generator(WIRES["plain"], [Room(sockets, lambda nth: ("cmd", {"nth": nth}))])
-    generator.begin()
-    yield generator
-    generator.close()
+@contextmanager
+def serving(serve: Callable[[Server], T]) -> Iterator[tuple[str, Future[T]]]:
+    """Have one connection served by another thread."""
+
+    def accept() -> T:
+        sock, _ = listener.accept()
+        sock.settimeout(PATIENCE_S)
+        with sock:
+            return serve(Server(sock))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+        listener.settimeout(PATIENCE_S)
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}", thread.submit(accept)
 
 
-def test_a_command_counts_when_all_sockets_have_its_event(
-    members: list[FakeMember], generator: Generator
-) -> None:
-    for member in members[:-1]:
-        member.server.send(b"e")
-        generator.read_once()
-    assert not generator.latencies_ns
-    members[-1].server.send(b"e")
-    generator.read_once()
-    assert len(generator.latencies_ns) == 1
+def test_socket_io_is_entered_and_a_room_too() -> None:
+    def serve(server: Server) -> tuple[str, str, str]:
+        server.tell('0{"sid":"a"}')  # in one piece with the answer to the upgrade
+        connect = server.hear()
+        server.tell('40{"sid":"b"}')
+        hello = server.hear()
+        server.tell('431[{"type":"ok"}]')
+        return server.path, connect, hello
+
+    with serving(serve) as (url, heard):
+        member = SocketIoSocket(url)
+        member.hello(room=3, seat=1)
+        path, connect, hello = heard.result(PATIENCE_S)
+        member.close()
+    assert path == "/socket.io/?EIO=4&transport=websocket"
+    assert connect == "40"
+    assert hello.startswith("421")
+    assert json.loads(hello.removeprefix("421")) == ["hello", {"room": 3, "seat": 1}]
 
 
-def test_the_next_command_waits_for_the_reply_and_for_all_events(
-    members: list[FakeMember], generator: Generator
-) -> None:
-    for member in members:
-        member.server.send(b"e")
-        generator.read_once()
-    assert members[0].sent == 1
-    members[0].server.send(b"r")
-    generator.read_once()
-    assert members[0].sent == 2
+def test_pings_are_answered_and_not_taken_for_events() -> None:
+    event = '42["event",{"type":"event","seq":1}]'
 
+    def serve(server: Server) -> str:
+        server.tell("0{}")
+        server.hear()
+        server.tell("40{}")
+        server.tell("2", event)
+        return server.hear()
 
-def test_a_socket_that_is_told_twice_does_not_stand_in_for_another(
-    members: list[FakeMember], generator: Generator
-) -> None:
-    members[1].server.send(b"ee")
-    with pytest.raises(RuntimeError, match="twice"):
-        generator.read_once()
+    with serving(serve) as (url, heard):
+        member = SocketIoSocket(url)
+        packets: list[bytes] = []
+        while not packets:
+            packets = member.read()
+        assert heard.result(PATIENCE_S) == "3"
+        member.close()
+    assert packets == [event.encode()]
+    assert SocketIoSocket.TOLD in packets[0]
+    assert SocketIoSocket.ERROR not in packets[0]
 
 
 def test_ratios_are_those_of_the_rounds() -> None:
@@ -93,15 +116,13 @@ def test_ratios_are_those_of_the_rounds() -> None:
     assert compared.commands_per_s.median == 200.0
 
 
-def test_locks_name_no_address_to_fetch_from() -> None:
-    for lock in (
-        installing.SOURCES / "node" / "package-lock.json",
-        installing.SOURCES / "asgi" / "requirements.lock",
-    ):
-        text = lock.read_text()
-        assert '"resolved"' not in text
-        assert "--index-url" not in text
-        assert "sha512-" in text or "sha256:" in text
+@pytest.mark.parametrize("lock", ["node/package-lock.json", "asgi/requirements.lock"])
+def test_locks_have_hashes_and_no_address_to_fetch_from(lock: str) -> None:
+    text = (installing.SOURCES / lock).read_text()
+    assert "sha512-" in text or "sha256:" in text
+    assert '"resolved"' not in text
+    assert "--index-url" not in text
+    assert "--find-links" not in text
 
 
 def turn(name: str, number: int, commands_per_s: float) -> Turn:

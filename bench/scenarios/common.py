@@ -1,0 +1,93 @@
+"""What all scenarios share: settings of their servers, common options, and the result's frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import trio
+from msgspec import Struct
+
+from bench.harness.machine import Machine, Software, machine, software
+from bench.harness.result import Figure, Moment, Result
+from bench.harness.run import Measured, generator_shares, latency, notes, stages
+from bench.server_process import ServerProcess
+
+UNLIMITED = "1000000"
+SETTINGS = {
+    "CARDROOM_COMMANDS_PER_S": UNLIMITED,
+    "CARDROOM_COMMAND_BURST": UNLIMITED,
+    "CARDROOM_LOG_LEVEL": "warning",
+}
+"""A generator's sockets are not to be refused for being fast; logs are not what is measured."""
+
+
+class Watch(Protocol):
+    """Who looks on while a scenario runs."""
+
+    def phase(self, text: str) -> None:
+        """Learn what begins now."""
+
+    def moment(self, moment: Moment) -> None:
+        """Learn what a second brought."""
+
+
+class Timing(Struct, frozen=True):
+    """How long, and by how many generators."""
+
+    warm_up_s: int = 3
+    seconds: int = 20
+    generators: int = 1
+
+
+class Ground(Struct):
+    """What a run stands on; looked at before it begins."""
+
+    started_at: str
+    machine: Machine
+    software: Software
+    settings: dict[str, str]
+
+
+async def ground(server: ServerProcess) -> Ground:
+    """Look at machine and versions."""
+    looked = await trio.to_thread.run_sync(machine)
+    ran = await trio.to_thread.run_sync(software, server.database_url)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Ground(now, looked, ran, dict(server.settings))
+
+
+def result_of(
+    ground: Ground,
+    measured: Measured,
+    figures: dict[str, Figure],
+    *,
+    scenario: str,
+    title: str,
+    about: str,
+    options: dict[str, Any],
+    operation: str,
+    latency_title: str,
+    open_loop: bool,
+    more_notes: Sequence[str] = (),
+) -> Result:
+    """Put a result together."""
+    return Result(
+        scenario=scenario,
+        title=title,
+        about=about,
+        started_at=ground.started_at,
+        options=options,
+        machine=ground.machine,
+        software=ground.software,
+        settings=ground.settings,
+        figures=figures,
+        latency=latency(measured, latency_title),
+        moments=measured.moments,
+        stages=stages(measured),
+        generators=generator_shares(measured),
+        notes=[*notes(measured, ground.machine, open_loop=open_loop), *more_notes],
+        operation=operation,
+        failed="there were errors" if measured.errors else "",
+    )
