@@ -160,7 +160,7 @@ def decisions(hands: int, seed: int, variants: Sequence[str]) -> None:
 @click.option("--rooms", default=200, show_default=True, help="Rooms of six sockets.")
 @click.option("--seconds", default=10, show_default=True, help="How long each turn is measured.")
 @click.option("--rounds", default=3, show_default=True, help="Turns that everybody has.")
-@click.option("--connections", default=16, show_default=True, help="Each peer's, to PostgreSQL.")
+@click.option("--connections", default=32, show_default=True, help="Each peer's, to PostgreSQL.")
 @click.option("--flush-ms", default=0.0, show_default=True, help="Added to each flush of the log.")
 @click.option("--peer", "names", multiple=True, help="One of them, again for more (default: all).")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")

@@ -120,6 +120,8 @@ async def _peer(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
+            # As ours is: the kernel may share the processor out among sessions.
+            start_new_session=True,
         )
     try:
         assert process.stdout is not None
