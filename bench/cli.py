@@ -181,5 +181,5 @@ def peers(
     known = [contestant.name for contestant in CONTESTANTS if contestant.command is not None]
     if unknown := set(names) - set(known):
         raise click.BadParameter(f"{unknown.pop()}: not one of {', '.join(known)}")
-    plan = Plan(rooms, seconds, warm_up_s=3, connections=connections, sockets=2_000)
+    plan = Plan(rooms, seconds, warm_up_s=3, connections=connections, spectators=2_000)
     sys.exit(trio.run(report, plan, rounds, flush_ms, names or known, out))

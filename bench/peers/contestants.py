@@ -22,7 +22,7 @@ OURS = "cardroom"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 PLAYERS = 6
-SCHEMA = installing.SOURCES / "schema.sql"
+_SCHEMA = installing.SOURCES / "schema.sql"
 
 
 class Running(Struct):
@@ -63,34 +63,40 @@ class Contestant(Struct):
 
     @asynccontextmanager
     async def serving(
-        self, database: Database, rooms: int, connections: int, folder: Path
+        self, database: Database, sizes: Sequence[int], connections: int, folder: Path
     ) -> AsyncIterator[Running]:
         """Run it on an empty database; stop it in the end.
 
         Args:
             database: nothing is in it yet.
-            rooms: how many it is to have.
+            sizes: how many sockets each of its rooms is to have; peers' have six.
             connections: how many a peer may open to PostgreSQL.
             folder: empty, for what it leaves on disk.
         """
         if self.command is None:
-            async with _cardroom(database, rooms, folder) as running:
+            async with _cardroom(database, sizes, folder) as running:
                 yield running
             return
-        # Numbers only: nothing in it needs quoting.
-        schema = SCHEMA.read_text() % {"rooms": int(rooms), "seats": PLAYERS}
-        await trio.to_thread.run_sync(database.execute, schema)
+        await trio.to_thread.run_sync(database.execute, schema(len(sizes)))
         async with _peer(self, self.command(), database, connections, folder) as (port, pid):
-            yield Running(f"ws://127.0.0.1:{port}", pid, [[""] * PLAYERS] * rooms)
+            yield Running(f"ws://127.0.0.1:{port}", pid, [[""] * size for size in sizes])
+
+
+def schema(rooms: int) -> str:
+    """Return the statements that make a peer's tables, with so many rooms in them."""
+    return _SCHEMA.read_text() % {"rooms": rooms, "seats": PLAYERS}
 
 
 @asynccontextmanager
-async def _cardroom(database: Database, rooms: int, folder: Path) -> AsyncIterator[Running]:
+async def _cardroom(
+    database: Database, sizes: Sequence[int], folder: Path
+) -> AsyncIterator[Running]:
     server = ServerProcess(folder / "data", {**SETTINGS, "DATABASE_URL": database.url})
     try:
         await server.start()
         tokens = [
-            [server.token(f"r{room}p{seat}") for seat in range(PLAYERS)] for room in range(rooms)
+            [server.token(f"r{room}u{user}") for user in range(size)]
+            for room, size in enumerate(sizes)
         ]
         yield Running(server.ws_url, server.pid, tokens)
     finally:

@@ -14,10 +14,10 @@ import trio
 from msgspec import Struct
 
 from bench.peers import installing
-from bench.peers.contestants import PEERS_DONE, PLAYERS, SCHEMA
+from bench.peers.contestants import PEERS_DONE, Contestant, schema
 from bench.peers.database import Postgres
 from bench.peers.fan_out import fan_out
-from bench.peers.turns import Plan
+from bench.peers.turns import Plan, Turn, take_turn
 
 _SCRIPT = installing.SOURCES / "write.pgbench.sql"
 _TPS = re.compile(r"tps = ([0-9.]+)")
@@ -26,33 +26,49 @@ _COMMITTED = re.compile(r"number of transactions actually processed: ([0-9]+)")
 
 
 class Limit(Struct):
-    """One limit in one round: commands' writes (or frames) a second, and milliseconds for each."""
+    """One limit in one round: commands' writes (or frames) a second, and milliseconds for each.
+
+    `ours`: the same figure of ours, in the same round.
+    """
 
     name: str
     title: str
-    commands: bool
     per_s: float
     mean_ms: float
+    ours_per_s: float
 
 
-async def take_limits(number: int, postgres: Postgres, plan: Plan) -> list[Limit]:
-    """Measure all limits, one after another."""
-    found = [
-        await trio.to_thread.run_sync(_pgbench, number, postgres, clients, plan.seconds)
-        for clients in dict.fromkeys((1, min(plan.connections, plan.rooms)))
-    ]
-    per_s, mean_ms = await trio.to_thread.run_sync(fan_out, plan.sockets, plan.seconds)
-    title = f"bare sockets, frames to {plan.sockets:,}"
-    return [*found, Limit("sockets", title, False, per_s, mean_ms)]
+async def take_limits(ours: Contestant, turn: Turn, postgres: Postgres, plan: Plan) -> list[Limit]:
+    """Measure all limits, one after another.
+
+    Args:
+        ours: Cardroom, which is started once more, for fan-out.
+        turn: its own of this round.
+        postgres: where everybody writes.
+        plan: how everybody is driven.
+    """
+    found = []
+    for clients in dict.fromkeys((1, min(plan.connections, plan.rooms))):
+        name = f"pgbench_{clients}"
+        title = f"pgbench, {clients} connection{'s' if clients > 1 else ''}"
+        per_s, mean_ms = await trio.to_thread.run_sync(
+            _pgbench, f"{name}_{turn.round}", postgres, clients, plan.seconds
+        )
+        found.append(Limit(name, title, per_s, mean_ms, turn.commands_per_s))
+    # The player of the room is told as well.
+    listeners = plan.spectators + 1
+    told = await take_turn(ours, turn.round, postgres, plan, [listeners])
+    per_s, mean_ms = await trio.to_thread.run_sync(fan_out, listeners, plan.seconds)
+    title = f"bare sockets, frames to {listeners:,}"
+    frames_per_s = round(told.commands_per_s * listeners, 1)
+    return [*found, Limit("sockets", title, per_s, mean_ms, frames_per_s)]
 
 
-def _pgbench(number: int, postgres: Postgres, clients: int, seconds: float) -> Limit:
-    name = f"pgbench_{clients}"
-    with postgres.database(f"{name}_{number}") as database:
-        database.execute(SCHEMA.read_text() % {"rooms": clients, "seats": PLAYERS})
+def _pgbench(name: str, postgres: Postgres, clients: int, seconds: int) -> tuple[float, float]:
+    with postgres.database(name) as database:
+        database.execute(schema(clients))
         postgres.checkpoint()
-        # It counts whole seconds.
-        options = f"-n -M prepared -c {clients} -j 1 -T {max(1, round(seconds))} -D believed=0"
+        options = f"-n -M prepared -c {clients} -j 1 -T {seconds} -D believed=0"
         said = run(
             [str(postgres.programs / "pgbench"), *options.split(), "-f", str(_SCRIPT)],
             env=database.environment,
@@ -64,8 +80,7 @@ def _pgbench(number: int, postgres: Postgres, clients: int, seconds: float) -> L
         (committed,) = database.row(PEERS_DONE)
     if committed != _figure(_COMMITTED, said):
         raise RuntimeError(f"pgbench says otherwise than its database, {committed}:\n{said}")
-    title = f"pgbench, {clients} connection{'s' if clients > 1 else ''}"
-    return Limit(name, title, True, _figure(_TPS, said), _figure(_LATENCY, said))
+    return _figure(_TPS, said), _figure(_LATENCY, said)
 
 
 def _figure(pattern: re.Pattern[str], said: str) -> float:

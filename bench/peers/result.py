@@ -45,13 +45,14 @@ class Standing(Struct):
 
 
 class LimitStanding(Struct):
-    """A limit over all rounds; `share` of it is what ours reached, where that can be compared."""
+    """A limit over all rounds, and how much of it ours reached, round by round."""
 
     name: str
     title: str
     per_s: Spread
     mean_ms: float
-    share: float | None
+    ours_per_s: Spread
+    share: Spread
 
 
 class PeersResult(Struct):
@@ -114,17 +115,15 @@ def standing(title: str, turns: Sequence[Turn], ours: Sequence[Turn]) -> Standin
     )
 
 
-def limit_standing(limits: Sequence[Limit], ours: Sequence[Turn]) -> LimitStanding:
+def limit_standing(limits: Sequence[Limit]) -> LimitStanding:
     """Sum one limit's rounds up."""
-    per_s = spread([limit.per_s for limit in limits])
-    comparable = limits[0].commands and ours
-    share = median(turn.commands_per_s for turn in ours) / per_s.median if comparable else None
     return LimitStanding(
         name=limits[0].name,
         title=limits[0].title,
-        per_s=per_s,
+        per_s=spread([limit.per_s for limit in limits]),
         mean_ms=round(median(limit.mean_ms for limit in limits), 3),
-        share=None if share is None else round(share, 3),
+        ours_per_s=spread([limit.ours_per_s for limit in limits]),
+        share=spread([round(limit.ours_per_s / limit.per_s, 3) for limit in limits]),
     )
 
 
@@ -157,13 +156,19 @@ def show(result: PeersResult, console: Console) -> None:
         table.add_row(what, *map(text, result.standings))
     console.print(table)
     limits = Table(title="limits")
-    for column in ("of", "a second", "each, mean ms", "ours of it"):
-        limits.add_column(column, justify="left" if column == "of" else "right")
+    limits.add_column("of")
+    for column in ("a second", "mean", "ours", "ours of it", "… of the rounds"):
+        limits.add_column(column, justify="right")
     for limit in result.limits:
-        share = "" if limit.share is None else f"{limit.share:.2f}"
-        limits.add_row(limit.title, f"{limit.per_s.median:,.0f}", f"{limit.mean_ms:.3f}", share)
-    if result.limits:
-        console.print(limits)
+        limits.add_row(
+            limit.title,
+            f"{limit.per_s.median:,.0f}",
+            f"{limit.mean_ms:.2f} ms",
+            f"{limit.ours_per_s.median:,.0f}",
+            f"{limit.share.median:.2f}",
+            _range(limit.share, ".2f"),
+        )
+    console.print(limits)
     console.print(
         f"{result.machine.cores} cores, {result.machine.busy:.0%} busy before it; "
         f"load {result.machine.load:.1f} before, {result.load_after:.1f} after"

@@ -78,8 +78,9 @@ async def measure(
                 turn = await take_turn(contestant, number, server, plan)
                 console.print(f"round {number}: {contestant.title}: {turn.commands_per_s:,.0f}/s")
                 turns.append(turn)
-            limits += await take_limits(number, server, plan)
-    ours = [turn for turn in turns if turn.contestant == OURS]
+            ours = next(turn for turn in turns if (turn.contestant, turn.round) == (OURS, number))
+            limits += await take_limits(present[0], ours, server, plan)
+    own = [turn for turn in turns if turn.contestant == OURS]
     return PeersResult(
         rooms=plan.rooms,
         players=PLAYERS,
@@ -91,11 +92,11 @@ async def measure(
         software=ran,
         load_after=round(os.getloadavg()[0], 2),
         standings=[
-            standing(each.title, [turn for turn in turns if turn.contestant == each.name], ours)
+            standing(each.title, [turn for turn in turns if turn.contestant == each.name], own)
             for each in present
         ],
         limits=[
-            limit_standing([limit for limit in limits if limit.name == name], ours)
+            limit_standing([limit for limit in limits if limit.name == name])
             for name in dict.fromkeys(limit.name for limit in limits)
         ],
         turns=turns,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -12,7 +13,7 @@ from msgspec import Struct
 from bench.harness.generator import Second
 from bench.harness.generators import generating
 from bench.harness.latencies import Latencies
-from bench.peers.contestants import Contestant, Running
+from bench.peers.contestants import PLAYERS, Contestant, Running
 from bench.peers.database import Database, Postgres
 from bench.peers.load import PeersOptions
 
@@ -23,14 +24,15 @@ _FLUSHES = "SELECT coalesce(sum(fsyncs), 0)::bigint FROM pg_stat_io WHERE object
 class Plan(Struct):
     """How everybody is driven; times in seconds.
 
-    `connections`: how many a peer has to PostgreSQL. `sockets`: how many the bare ones are.
+    `connections`: how many a peer has to PostgreSQL. `spectators`: of the one room that fan-out is
+    measured with.
     """
 
     rooms: int
     seconds: int
     warm_up_s: int
     connections: int
-    sockets: int
+    spectators: int
 
 
 class Turn(Struct):
@@ -65,17 +67,32 @@ class _Usage:
         self.flushes: int = database.row(_FLUSHES)[0]
 
 
-async def take_turn(contestant: Contestant, number: int, postgres: Postgres, plan: Plan) -> Turn:
+async def take_turn(
+    contestant: Contestant,
+    number: int,
+    postgres: Postgres,
+    plan: Plan,
+    sizes: Sequence[int] | None = None,
+) -> Turn:
     """Measure one contestant.
+
+    Args:
+        contestant: it is started, driven and stopped.
+        number: of the round.
+        postgres: its database is made there, and dropped.
+        plan: how it is driven.
+        sizes: how many sockets each room has; None for six in each.
 
     Raises:
         GeneratorFailed: the contestant hung up, or told somebody something twice.
         RuntimeError: it failed, or its database does not hold what it acknowledged.
     """
+    if sizes is None:
+        sizes = [PLAYERS] * plan.rooms
     with TemporaryDirectory(prefix="cardroom-peers-") as scratch:
         with postgres.database(f"{contestant.name}_{number}") as database:
             async with contestant.serving(
-                database, plan.rooms, plan.connections, Path(scratch)
+                database, sizes, plan.connections, Path(scratch)
             ) as running:
                 await trio.to_thread.run_sync(postgres.checkpoint)
                 turn, acknowledged = await _drive(
