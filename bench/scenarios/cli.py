@@ -19,6 +19,7 @@ from bench.scenarios.common import Timing, Watch
 
 Scenario = Callable[[Watch], Awaitable[Result]]
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_RESULT = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 def _reports(command: Callable[..., Scenario]) -> Callable[..., None]:
@@ -103,7 +104,22 @@ def tables(tables: int, players: int, human: bool, timing: Timing) -> Scenario:
     return partial(measured, tables, players, human, timing)
 
 
+@click.command()
+@click.argument("a", type=_RESULT)
+@click.argument("b", type=_RESULT)
+def compare(a: Path, b: Path) -> None:
+    """Show two results side by side, and which differences are more than noise."""
+    from bench.harness.result import ResultError, read
+    from bench.report.compare import show
+
+    try:
+        before, after = read(a), read(b)
+    except ResultError as error:
+        raise click.ClickException(str(error)) from None
+    show(Console(), (a.name, b.name), before, after)
+
+
 def register(group: click.Group) -> None:
     """Add the scenarios to a group of commands."""
-    for command in (durable, fanout, tables):
+    for command in (durable, fanout, tables, compare):
         group.add_command(command)
