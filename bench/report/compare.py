@@ -141,5 +141,5 @@ def _drawn_mean(samples: list[float], rng: random.Random) -> float:
 
 
 def _others(result: Result) -> float:
-    measured = [moment.other_cpu for moment in result.moments if moment.at_s >= 0]
+    measured = [moment.other_cpu for moment in result.moments if moment.at_s > 0]
     return sum(measured) / len(measured) if measured else 0.0

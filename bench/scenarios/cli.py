@@ -43,17 +43,22 @@ def _reports(command: Callable[..., Scenario]) -> Callable[..., None]:
     return run
 
 
-def _timed(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
-    """Add the options that say how long, and by how many generators."""
+def _begun(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
+    """Add the options that say how a load begins, and by how many generators."""
 
-    @click.option("--seconds", default=20, show_default=True, help="How long is measured.")
-    @click.option("--warm-up", default=3, show_default=True, help="Seconds before that.")
+    @click.option("--warm-up", default=3, show_default=True, help="Seconds before it counts.")
     @click.option("--generators", default=1, show_default=True, help="Processes that make load.")
     @wraps(command)
-    def timed(seconds: int, warm_up: int, generators: int, **options: Any) -> Scenario:
+    def begun(warm_up: int, generators: int, seconds: int = 0, **options: Any) -> Scenario:
         return command(timing=Timing(warm_up, seconds, generators), **options)
 
-    return timed
+    return begun
+
+
+def _timed(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
+    """Add the same and how long is measured."""
+    seconds = click.option("--seconds", default=20, show_default=True, help="How long it counts.")
+    return seconds(_begun(command))
 
 
 _rate = click.option(
@@ -105,6 +110,46 @@ def tables(tables: int, players: int, human: bool, timing: Timing) -> Scenario:
 
 
 @click.command()
+@click.option("--sockets", default=5_000, show_default=True)
+@_reports
+@_timed
+def connections(sockets: int, timing: Timing) -> Scenario:
+    """Measure what an idle socket costs: memory and processor time of the server."""
+    from bench.scenarios.connections import connections as measured
+
+    return partial(measured, sockets, timing)
+
+
+_rounds = click.option("--rounds", default=1, show_default=True, help="How often it is killed.")
+
+
+@click.command()
+@click.option("--tables", default=2_000, show_default=True, help="Tables that play.")
+@click.option("--players", default=2, show_default=True, help="At each.")
+@_rounds
+@_reports
+@_begun
+def recovery(tables: int, players: int, rounds: int, timing: Timing) -> Scenario:
+    """Kill a server (-9) with live tables: until it is ready, plays on, has all clients back."""
+    from bench.scenarios.comeback import recovery as measured
+
+    return partial(measured, tables, players, rounds, timing)
+
+
+@click.command()
+@click.option("--rooms", default=500, show_default=True)
+@click.option("--clients", default=4, show_default=True, help="In each room.")
+@_rounds
+@_reports
+@_begun
+def storm(rooms: int, clients: int, rounds: int, timing: Timing) -> Scenario:
+    """Kill a server (-9), and have all clients come back at once."""
+    from bench.scenarios.comeback import storm as measured
+
+    return partial(measured, rooms, clients, rounds, timing)
+
+
+@click.command()
 @click.argument("a", type=_RESULT)
 @click.argument("b", type=_RESULT)
 def compare(a: Path, b: Path) -> None:
@@ -121,5 +166,5 @@ def compare(a: Path, b: Path) -> None:
 
 def register(group: click.Group) -> None:
     """Add the scenarios to a group of commands."""
-    for command in (durable, fanout, tables, compare):
+    for command in (durable, fanout, tables, connections, storm, recovery, compare):
         group.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -50,6 +51,12 @@ class Ground(Struct):
     settings: dict[str, str]
 
 
+def allow_many_files() -> None:
+    """Raise this process's limit of open files, which its servers inherit, as far as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 async def ground(server: ServerProcess) -> Ground:
     """Look at machine and versions."""
     looked = await trio.to_thread.run_sync(machine)
@@ -86,7 +93,7 @@ def result_of(
         latency=latency(measured, latency_title),
         moments=measured.moments,
         stages=stages(measured),
-        generators=generator_shares(measured),
+        generators=generator_shares(measured.seconds),
         notes=[*notes(measured, ground.machine, open_loop=open_loop), *more_notes],
         operation=operation,
         failed="there were errors" if measured.errors else "",

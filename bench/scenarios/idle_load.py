@@ -19,7 +19,7 @@ class IdleOptions(Struct):
 
 
 class IdleLoad:
-    """The load of `connections`: connects when it begins, so that the server is seen before it."""
+    """The load of `connections`."""
 
     def __init__(self, options: IdleOptions, loop: Loop, seed: int) -> None:
         self.counts: dict[str, int] = {}
@@ -28,14 +28,14 @@ class IdleLoad:
         self._rng = random.Random(seed)
 
     def set_up(self) -> None:
-        """Nothing to do yet."""
-
-    def begin(self, now: float) -> None:
         """Connect everybody."""
         sockets = connect(self._options.url, self._options.tokens)
         for socket in sockets:
             self._loop.watch(socket, _ignored)
         self._loop.keep_alive(sockets, self._rng)
+
+    def begin(self, now: float) -> None:
+        """Nothing changes."""
 
 
 def _ignored(_: list[bytes]) -> None:
