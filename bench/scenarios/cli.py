@@ -12,6 +12,7 @@ import click
 import trio
 from rich.console import Console
 
+from bench.harness.generators import GeneratorFailed
 from bench.harness.result import Result, encode
 from bench.report.page import page as drawn
 from bench.report.terminal import Progress, show
@@ -31,8 +32,11 @@ def _reports(command: Callable[..., Scenario]) -> Callable[..., None]:
     def run(out: Path | None, page: Path | None, **options: Any) -> None:
         console = Console()
         scenario = command(**options)
-        with Progress(console, str(click.get_current_context().info_name)) as progress:
-            result = trio.run(scenario, progress)
+        try:
+            with Progress(console, str(click.get_current_context().info_name)) as progress:
+                result = trio.run(scenario, progress)
+        except* GeneratorFailed as failed:
+            raise click.ClickException(str(failed.exceptions[0])) from None
         if out is not None:
             out.write_bytes(encode(result))
         if page is not None:

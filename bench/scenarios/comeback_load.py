@@ -1,7 +1,8 @@
 """Tables whose clients come back when the server is killed, and play on.
 
 A client tries again as the project's client library does: at once, then after random waits up to
-0.2, 0.4, 0.8 … 5 s. It comes back with its token, its room and the seq that it has.
+0.2, 0.4, 0.8 … 5 s; where the server has no time for it, after the time that it is told. It comes
+back with its token, its room and the seq that it has.
 
 An action is timed from when it was due until the client itself has read its event.
 """
@@ -17,7 +18,7 @@ from msgspec import Raw, Struct
 
 from bench.harness.loop import Loop
 from bench.light_socket import LightSocket
-from bench.scenarios.tables_load import Seats, User, choose
+from bench.scenarios.tables_load import Seats, User, choose, seat_all
 
 BACK, ACTED = "back", "acted"
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 5.0
@@ -68,13 +69,15 @@ class _Client:
 
     def lost(self) -> None:
         """Begin to come back."""
-        self._load.loop.forget(self.socket)
-        self._was_away = True
-        self._due = 0.0
         doublings = self._failures - 1
         self._failures += 1
         ceiling_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0**doublings) if doublings >= 0 else 0.0
-        wait_s = self._load.rng.uniform(0, ceiling_s)
+        self._come_back(self._load.rng.uniform(0, ceiling_s))
+
+    def _come_back(self, wait_s: float) -> None:
+        self._load.loop.forget(self.socket)
+        self._was_away = True
+        self._due = 0.0
         self._load.loop.at(time.perf_counter() + wait_s, self._connect)
 
     def _connect(self) -> None:
@@ -102,7 +105,7 @@ class _Client:
                 continue
             if answer["type"] == "error":
                 self._load.counts["refused"] += 1
-                self.lost()
+                self._come_back(min(BACKOFF_MAX_S, answer.get("retry_after", BACKOFF_FIRST_S)))
                 return
             self._failures = 0
             self._load.loop.mark(BACK)
@@ -160,10 +163,9 @@ class ComebackLoad:
 
     def set_up(self) -> None:
         """Seat everybody; no hand is played yet."""
-        for users in self._tables:
-            seats = Seats(self.url, users)
-            self._seats.append(seats)
-            for socket, user in zip(seats.players, users, strict=True):
+        self._seats = seat_all(self.url, self._tables)
+        for seats in self._seats:
+            for socket, user in zip(seats.players, seats.users, strict=True):
                 client = _Client(self, socket, user, seats.room_id)
                 self.loop.watch(socket, client, client.lost)
             self.loop.keep_alive(seats.players, self.rng)
