@@ -4,7 +4,8 @@ A figure that was measured once a second (or once a round) comes with its sample
 seconds are alike, so they are drawn again in blocks of neighbours (a moving-block bootstrap); the
 middle 95 % of the ratios of means that come of it are where the true ratio lies, as far as these
 two runs can tell. A figure has changed when 1 is outside of that and the change is at least 2 %.
-Of figures without samples nothing is said but their ratio.
+The ratio itself is that of the means too, so that of a percentile is of each second's percentile.
+Of figures without samples nothing is said but the ratio of their values.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bench.report.figures import shown
 DRAWS = 2_000
 CONFIDENCE = 0.95
 WORTH_SAYING = 0.02
-FEWEST_SAMPLES = 4
+FEWEST_SAMPLES = 6
 Verdict = Literal["better", "worse", "changed", "the same", ""]
 
 
@@ -102,6 +103,8 @@ def show(console: Console, names: tuple[str, str], before: Result, after: Result
 def _change(before: Figure, after: Figure, rng: random.Random) -> Change:
     ratio = after.value / before.value if before.value else None
     low, high = bounds(before.samples, after.samples, rng)
+    if low is not None:
+        ratio = _mean(after.samples) / _mean(before.samples)
     verdict: Verdict = ""
     if ratio is not None and low is not None and high is not None:
         if low <= 1 <= high or abs(ratio - 1) < WORTH_SAYING:
@@ -137,7 +140,11 @@ def _drawn_mean(samples: list[float], rng: random.Random) -> float:
     while len(drawn) < count:
         first = rng.randrange(count - block + 1)
         drawn += samples[first : first + block]
-    return sum(drawn[:count]) / count
+    return _mean(drawn[:count])
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _others(result: Result) -> float:
