@@ -20,6 +20,14 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
+class Turned(RuntimeError):
+    """A command was refused. `passing`: the server only cannot carry it out now."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.passing = code in ("busy", "unavailable")
+
+
 class LightSocket:
     """One socket in the msgpack coding, blocking until `watch` is called.
 
@@ -85,7 +93,7 @@ class LightSocket:
         """Send a command and wait for its reply; events before it are dropped.
 
         Raises:
-            RuntimeError: it was refused.
+            Turned: it was refused.
         """
         wanted = self.send(type, **fields)
         return self.answer(wanted)
@@ -94,14 +102,14 @@ class LightSocket:
         """Wait for the reply to a command that was sent; events before it are dropped.
 
         Raises:
-            RuntimeError: it was refused.
+            Turned: it was refused.
         """
         while True:
             for payload in self.read():
                 message: dict[str, Any] = _decode(payload)
                 if message.get("re") == wanted:
                     if message["type"] == "error":
-                        raise RuntimeError(f"{message['code']}: {message['message']}")
+                        raise Turned(message["code"], message["message"])
                     return message
 
     def watch(self) -> None:

@@ -134,9 +134,10 @@ async def generating(module: str, options: Sequence[Struct]) -> AsyncIterator[Ge
             yield generators
             await generators.stop()
     finally:
-        for process in processes:
-            if process.returncode is None:
+        with trio.CancelScope(shield=True):
+            for process in processes:
                 process.kill()
+                await process.wait()
 
 
 def shares(total: int, generators: int) -> list[int]:

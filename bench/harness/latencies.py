@@ -77,7 +77,7 @@ class Latencies:
         return [
             (percent, self.ms(percent))
             for percent in PERCENTILES
-            if self.count * (100 - percent) >= 100 or percent in (0.0, 50.0, 100.0)
+            if self.count * (100 - percent) > 99.9 or percent in (0.0, 50.0, 100.0)
         ]
 
     def encoded(self) -> str:

@@ -18,7 +18,8 @@ from bench.light_socket import LightSocket, framed
 HEARTBEAT_S = 15.0
 _HEARTBEAT = framed("heartbeat")
 _MAX_EVENTS = 256
-_MAX_WAIT_S = 60.0
+_SHORT_S = 0.02
+_LONG_S = 60.0
 """Without timers there may be nothing to wait for but what is received, and no end."""
 Handler = Callable[[list[bytes]], None]
 Watched = tuple[Callable[[], list[bytes]], Handler, Callable[[], None] | None]
@@ -105,16 +106,19 @@ class Loop:
             self._alarm_fd = alarm_fd
             self._epoll.register(alarm_fd, select.EPOLLIN)
         watched, timers, clock = self._watched, self._timers, time.perf_counter
-        poll = self._epoll.poll
+        poll, epoll_fd = self._epoll.poll, (self._epoll.fileno(),)
         while (now := clock()) < until and not self._alarmed:
             while timers and timers[0][0] <= now:
                 due, _, call = heapq.heappop(timers)
                 self.late_us.append(int((now - due) * 1e6))
                 call()
                 now = clock()
-            wait_s = min((min(until, timers[0][0]) if timers else until) - clock(), _MAX_WAIT_S)
-            # Rounded down to what epoll knows, whole milliseconds: better to look twice than late.
-            for fd, _ in poll(int(max(0.0, wait_s) * 1000) / 1000, _MAX_EVENTS):
+            wait_s = min((min(until, timers[0][0]) if timers else until) - clock(), _LONG_S)
+            if 0 < wait_s < _SHORT_S:
+                # epoll knows whole milliseconds only: too late, or rounded down, a busy wait.
+                select.select(epoll_fd, (), (), wait_s)
+                wait_s = 0
+            for fd, _ in poll(max(0.0, wait_s), _MAX_EVENTS):
                 entry = watched.get(fd)
                 if entry is None:
                     self._alarmed = self._alarmed or fd == alarm_fd

@@ -38,7 +38,7 @@ class Figure(Struct):
 
 
 class Moment(Struct):
-    """One second of a run; before `at_s` 0 it warmed up. CPU is in cores, memory in MiB.
+    """One second of a run, by its end; up to `at_s` 0 it warmed up. CPU in cores, memory in MiB.
 
     `other_cpu` is what anybody else on the machine used, the harness itself included.
     """
@@ -78,11 +78,11 @@ class GeneratorShare(Struct):
     """What one generator process used and what it was given.
 
     `late_ms` is by how much its latest timer was late: requests of an open loop were sent that much
-    after they were due, at worst.
+    after they were due, at worst. Where it received little, an event's cost is None.
     """
 
     cpu_share: float
-    cpu_us_per_event: float
+    cpu_us_per_event: float | None
     events: int
     late_ms: float
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple
 
 import trio
@@ -21,6 +22,8 @@ MACHINE_IS_FULL = 0.95
 OTHERS_COUNT = 0.1
 """Others on the machine are worth a word from this share of a core on."""
 LATE_MS = 20.0
+ENOUGH_EVENTS_PER_S = 1_000
+"""Of a generator that receives less, what an event costs is not told: it does other things."""
 STAGE_TITLES = {
     "receive": "receive and decode",
     "queue": "wait for a turn",
@@ -63,36 +66,61 @@ async def measure(
     on_moment: OnMoment,
 ) -> Measured:
     """Begin the load, let it warm up, measure it second by second; the load goes on afterwards."""
-    sampler = Sampler(server, generators.pids)
+    recording = Recording(server, generators, on_moment)
     began = await generators.begin()
-    moments: list[Moment] = []
     told: list[list[Second]] = []
     latencies = Latencies()
     before = await trio.to_thread.run_sync(Scrape, server)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sampler.run)
+        nursery.start_soon(recording.sampler.run)
         for number in range(warm_up_s + seconds):
             if number == warm_up_s:
                 before = await trio.to_thread.run_sync(Scrape, server)
-            second = await generators.second(number)
-            moment = moment_of(second, sampler.samples, began + number, began + warm_up_s)
-            moments.append(moment)
-            on_moment(moment)
+            second = await recording.second(number, began, began + warm_up_s)
             if number >= warm_up_s:
                 told.append(second)
                 for one in second:
                     latencies.add(one.latencies)
         nursery.cancel_scope.cancel()
     after = await trio.to_thread.run_sync(Scrape, server)
+    moments = recording.moments
     return Measured(moments, moments[warm_up_s:], told, latencies, before, after)
 
 
+class Recording:
+    """The seconds of a run as they come, with what was used in each."""
+
+    def __init__(self, server: ServerProcess, generators: Generators, on_moment: OnMoment) -> None:
+        self.sampler = Sampler(server, generators.pids)
+        self.moments: list[Moment] = []
+        self._generators = generators
+        self._on_moment = on_moment
+
+    async def second(self, number: int, began: float, zero: float) -> list[Second]:
+        """Wait for a second, note its moment, and return what the generators told of it.
+
+        `began` and `zero`: when the load began, and when what is measured does.
+        """
+        second = await self._generators.second(number)
+        moment = moment_of(second, self.sampler.samples, began + number + 1, zero)
+        self.moments.append(moment)
+        self._on_moment(moment)
+        return second
+
+    async def run(self, began: float, zero: float) -> None:
+        """Take samples and seconds until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.sampler.run)
+            for number in count():
+                await self.second(number, began, zero)
+
+
 def moment_of(second: list[Second], samples: list[Sample], at: float, zero: float) -> Moment:
-    """Put together what the generators told of a second and the last two samples before its end."""
+    """Put together what the generators told of a second that ended, and the last two samples."""
     counts: dict[int, int] = {}
     for one in second:
-        for us, count in one.latencies.items():
-            counts[us] = counts.get(us, 0) + count
+        for us, times in one.latencies.items():
+            counts[us] = counts.get(us, 0) + times
     use = used(*samples[-2:]) if len(samples) > 1 else (0.0, 0.0, 0.0, 0.0)
     last = samples[-1] if samples else None
     return Moment(
@@ -127,15 +155,17 @@ def used(before: Sample, after: Sample) -> tuple[float, float, float, float]:
     return round(server, 3), round(postgres, 3), round(generators, 3), round(others, 3)
 
 
-def generator_shares(measured: Measured) -> list[GeneratorShare]:
+def generator_shares(seconds: list[list[Second]]) -> list[GeneratorShare]:
     """Say what each generator used, by its own account."""
     shares = []
-    for told in zip(*measured.seconds, strict=True):
+    for told in zip(*seconds, strict=True):
         cpu_s, events = sum(one.cpu_s for one in told), sum(one.events for one in told)
+        lasted_s = sum(one.seconds for one in told)
+        busy = events > lasted_s * ENOUGH_EVENTS_PER_S
         shares.append(
             GeneratorShare(
-                cpu_share=round(cpu_s / sum(one.seconds for one in told), 3),
-                cpu_us_per_event=round(cpu_s / events * 1e6, 2) if events else 0.0,
+                cpu_share=round(cpu_s / lasted_s, 3),
+                cpu_us_per_event=round(cpu_s / events * 1e6, 2) if busy else None,
                 events=events,
                 late_ms=max(one.late_us for one in told) / 1000,
             )
@@ -144,7 +174,9 @@ def generator_shares(measured: Measured) -> list[GeneratorShare]:
 
 
 def stages(measured: Measured) -> list[Stage]:
-    """Say where a command's time went inside the server."""
+    """Say where a command's time went inside the server; nothing if there were none."""
+    if not measured.after.since(measured.before, "cardroom_command_seconds_count"):
+        return []
     parts = measured.after.stages_ms(measured.before)
     return [Stage(name, STAGE_TITLES[name], round(ms, 4)) for name, ms in parts.items()]
 
@@ -209,7 +241,7 @@ def _per_operation(title: str, cores: list[float], rate: list[float]) -> Figure:
 def notes(measured: Measured, machine: Machine, *, open_loop: bool) -> list[str]:
     """Say who was the limit, and what else ran on the machine."""
     said = []
-    shares = generator_shares(measured)
+    shares = generator_shares(measured.seconds)
     for number, share in enumerate(shares):
         if share.cpu_share > GENERATOR_IS_LIMIT:
             said.append(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from msgspec import Raw, Struct
 
@@ -28,18 +26,17 @@ class PeerLoad(RoomsLoad):
 
     def __init__(self, options: PeersOptions, loop: Loop, seed: int) -> None:
         super().__init__(_closed(options), loop, seed)
-        self._url = options.url
+        self._asked = options
         self._sockets = SOCKETS[options.wire]
         self.TOLD, self.ERROR = self._sockets.TOLD, self._sockets.ERROR
-        self._made = 0
 
-    def set_up_room(self, tokens: Sequence[str]) -> None:
-        """Have everybody in the next room."""
-        self._made += 1
-        members = [self._sockets(self._url) for _ in tokens]
-        for seat, member in enumerate(members):
-            member.hello(room=self._made, seat=seat)
-        self.add_room(members, self._sockets.commands())
+    def set_up(self) -> None:
+        """Have everybody in their rooms."""
+        for number, tokens in enumerate(self._asked.rooms, 1):
+            members = [self._sockets(self._asked.url) for _ in tokens]
+            for seat, member in enumerate(members):
+                member.hello(room=number, seat=seat)
+            self.add_room(members, self._sockets.commands())
 
 
 def make(options: Raw, loop: Loop, seed: int) -> RoomsLoad:

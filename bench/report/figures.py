@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.harness.result import Figure
+from bench.harness.result import Figure, GeneratorShare
 
 
 def number(value: float) -> str:
@@ -20,3 +20,11 @@ def shown(figure: Figure) -> str:
     if figure.unit in ("", "/s"):
         return number(figure.value)
     return f"{number(figure.value)} {figure.unit}"
+
+
+def each(share: GeneratorShare) -> str:
+    """Write what a generator used."""
+    used = f"{share.cpu_share:.0%} of a core"
+    if share.cpu_us_per_event is None:
+        return used
+    return f"{used}, {number(share.cpu_us_per_event)} µs an event"

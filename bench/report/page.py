@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.harness.result import Result
 from bench.report.charts import Line, over_time, percentiles, stage_bar
-from bench.report.figures import number, shown
+from bench.report.figures import each, number, shown
 
 _STYLE = Path(__file__).with_name("page.css")
 _TILES = 6
@@ -111,11 +111,7 @@ def _tables(result: Result) -> Iterable[str]:
         "libraries": libraries,
     }
     asked = {name.replace("_", " "): str(value) for name, value in result.options.items()}
-    shares = {
-        f"generator {n}": f"{share.cpu_share:.0%} of a core, {number(share.events)} events, "
-        f"{number(share.cpu_us_per_event)} µs each"
-        for n, share in enumerate(result.generators, 1)
-    }
+    shares = {f"generator {n}": each(share) for n, share in enumerate(result.generators, 1)}
     yield _section("What it ran on", _rows(ground.items()))
     yield _section("What was asked", _rows([*asked.items(), *shares.items()]))
     yield _section("Settings of the server", _rows(result.settings.items()), "beside the defaults")

@@ -10,7 +10,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from bench.harness.result import Figure, Moment, Result
-from bench.report.figures import shown
+from bench.report.figures import each, shown
 
 _SHOWN_MOMENTS = 8
 
@@ -63,7 +63,7 @@ class Progress:
                 f"{one.p50_ms:.1f} ms",
                 f"{one.p99_ms:.1f} ms",
                 *(f"{cpu:.0%}" for cpu in (one.server_cpu, one.postgres_cpu, one.generators_cpu)),
-                style="dim" if one.at_s < 0 else "",
+                style="dim" if one.at_s <= 0 else "",
             )
         grid = Table.grid()
         grid.add_row(Spinner("dots", self._phase))
@@ -87,7 +87,7 @@ def show(console: Console, result: Result) -> None:
         for number, share in enumerate(result.generators):
             table.add_row(
                 f"generator {number + 1}",
-                f"{share.cpu_share:.0%} of a core, {share.cpu_us_per_event:.1f} µs an event",
+                each(share),
             )
     console.print(table)
     for note in result.notes:

@@ -12,6 +12,7 @@ import click
 import trio
 from rich.console import Console
 
+from bench.harness.generators import GeneratorFailed
 from bench.harness.result import Result, encode
 from bench.report.page import page as drawn
 from bench.report.terminal import Progress, show
@@ -19,6 +20,7 @@ from bench.scenarios.common import Timing, Watch
 
 Scenario = Callable[[Watch], Awaitable[Result]]
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_RESULT = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 def _reports(command: Callable[..., Scenario]) -> Callable[..., None]:
@@ -30,8 +32,11 @@ def _reports(command: Callable[..., Scenario]) -> Callable[..., None]:
     def run(out: Path | None, page: Path | None, **options: Any) -> None:
         console = Console()
         scenario = command(**options)
-        with Progress(console, str(click.get_current_context().info_name)) as progress:
-            result = trio.run(scenario, progress)
+        try:
+            with Progress(console, str(click.get_current_context().info_name)) as progress:
+                result = trio.run(scenario, progress)
+        except* GeneratorFailed as failed:
+            raise click.ClickException(str(failed.exceptions[0])) from None
         if out is not None:
             out.write_bytes(encode(result))
         if page is not None:
@@ -42,17 +47,22 @@ def _reports(command: Callable[..., Scenario]) -> Callable[..., None]:
     return run
 
 
-def _timed(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
-    """Add the options that say how long, and by how many generators."""
+def _begun(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
+    """Add the options that say how a load begins, and by how many generators."""
 
-    @click.option("--seconds", default=20, show_default=True, help="How long is measured.")
-    @click.option("--warm-up", default=3, show_default=True, help="Seconds before that.")
+    @click.option("--warm-up", default=3, show_default=True, help="Seconds before it counts.")
     @click.option("--generators", default=1, show_default=True, help="Processes that make load.")
     @wraps(command)
-    def timed(seconds: int, warm_up: int, generators: int, **options: Any) -> Scenario:
+    def begun(warm_up: int, generators: int, seconds: int = 0, **options: Any) -> Scenario:
         return command(timing=Timing(warm_up, seconds, generators), **options)
 
-    return timed
+    return begun
+
+
+def _timed(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
+    """Add the same and how long is measured."""
+    seconds = click.option("--seconds", default=20, show_default=True, help="How long it counts.")
+    return seconds(_begun(command))
 
 
 _rate = click.option(
@@ -103,7 +113,62 @@ def tables(tables: int, players: int, human: bool, timing: Timing) -> Scenario:
     return partial(measured, tables, players, human, timing)
 
 
+@click.command()
+@click.option("--sockets", default=5_000, show_default=True)
+@_reports
+@_timed
+def connections(sockets: int, timing: Timing) -> Scenario:
+    """Measure what an idle socket costs: memory and processor time of the server."""
+    from bench.scenarios.connections import connections as measured
+
+    return partial(measured, sockets, timing)
+
+
+_rounds = click.option("--rounds", default=1, show_default=True, help="How often it is killed.")
+
+
+@click.command()
+@click.option("--tables", default=2_000, show_default=True, help="Tables that play.")
+@click.option("--players", default=2, show_default=True, help="At each.")
+@_rounds
+@_reports
+@_begun
+def recovery(tables: int, players: int, rounds: int, timing: Timing) -> Scenario:
+    """Kill a server (-9) with live tables: until it is ready, plays on, has all clients back."""
+    from bench.scenarios.comeback import recovery as measured
+
+    return partial(measured, tables, players, rounds, timing)
+
+
+@click.command()
+@click.option("--rooms", default=500, show_default=True)
+@click.option("--clients", default=4, show_default=True, help="In each room.")
+@_rounds
+@_reports
+@_begun
+def storm(rooms: int, clients: int, rounds: int, timing: Timing) -> Scenario:
+    """Kill a server (-9), and have all clients come back at once."""
+    from bench.scenarios.comeback import storm as measured
+
+    return partial(measured, rooms, clients, rounds, timing)
+
+
+@click.command()
+@click.argument("a", type=_RESULT)
+@click.argument("b", type=_RESULT)
+def compare(a: Path, b: Path) -> None:
+    """Show two results side by side, and which differences are more than noise."""
+    from bench.harness.result import ResultError, read
+    from bench.report.compare import show
+
+    try:
+        before, after = read(a), read(b)
+    except ResultError as error:
+        raise click.ClickException(str(error)) from None
+    show(Console(), (a.name, b.name), before, after)
+
+
 def register(group: click.Group) -> None:
     """Add the scenarios to a group of commands."""
-    for command in (durable, fanout, tables):
+    for command in (durable, fanout, tables, connections, storm, recovery, compare):
         group.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,9 +19,11 @@ UNLIMITED = "1000000"
 SETTINGS = {
     "CARDROOM_COMMANDS_PER_S": UNLIMITED,
     "CARDROOM_COMMAND_BURST": UNLIMITED,
+    "CARDROOM_IDLE_SOCKET_S": "300",
     "CARDROOM_LOG_LEVEL": "warning",
 }
-"""A generator's sockets are not to be refused for being fast; logs are not what is measured."""
+"""A generator's sockets are not to be refused for being fast, nor closed for being silent while
+thousands of others are set up; logs are not what is measured."""
 
 
 class Watch(Protocol):
@@ -48,6 +51,12 @@ class Ground(Struct):
     machine: Machine
     software: Software
     settings: dict[str, str]
+
+
+def allow_many_files() -> None:
+    """Raise this process's limit of open files, which its servers inherit, as far as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def ground(server: ServerProcess) -> Ground:
@@ -86,7 +95,7 @@ def result_of(
         latency=latency(measured, latency_title),
         moments=measured.moments,
         stages=stages(measured),
-        generators=generator_shares(measured),
+        generators=generator_shares(measured.seconds),
         notes=[*notes(measured, ground.machine, open_loop=open_loop), *more_notes],
         operation=operation,
         failed="there were errors" if measured.errors else "",

@@ -19,7 +19,7 @@ from msgspec import Raw, Struct
 
 from bench.harness.loop import Loop
 from bench.light_socket import LightSocket, framed
-from bench.scenarios.clients import ask_all, connect
+from bench.scenarios.clients import AT_ONCE, ask_each, connect
 
 SEAT_SETTINGS = {"requires_approval": False, "auto_start": False}
 
@@ -103,28 +103,43 @@ class RoomsLoad:
 
     def set_up(self) -> None:
         """Make the rooms, and have everybody there."""
-        for tokens in self._options.rooms:
-            self.set_up_room(tokens)
-
-    def set_up_room(self, tokens: Sequence[str]) -> None:
-        """Make a room, and have its player and those who watch there."""
-        player, *watchers = connect(self._options.url, tokens)
-        room = player.ask("create_room", settings=SEAT_SETTINGS)["room"]
-        room_id = room["id"]
-        player.ask("seat", room_id=room_id, seat_index=0, buy_in=room["min_buy_in"])
-        channel = f"room:{room_id}"
-        # One after another, and deaf meanwhile: that two thousand people come in is not for each
-        # of them to hear two thousand times.
-        for watcher in watchers:
-            watcher.ask("join", room_id=room_id)
-            watcher.ask("spectate", room_id=room_id)
-            watcher.ask("unsubscribe", channel=channel)
-        seq = player.ask("hydrate", room_id=room_id)["seq"]
-        sockets = [player, *watchers]
-        ask_all(sockets, "subscribe", channel=channel, last_seq=seq)
-        frames = framed("sit_in", room_id=room_id), framed("sit_out", room_id=room_id)
-        self.add_room(sockets, frames)
-        self.loop.keep_alive(sockets, self._rng)
+        url, rooms = self._options.url, self._options.rooms
+        players = connect(url, [tokens[0] for tokens in rooms])
+        made = ask_each("create_room", [(one, {"settings": SEAT_SETTINGS}) for one in players])
+        ids = [str(answer["room"]["id"]) for answer in made]
+        seat = {"seat_index": 0, "buy_in": made[0]["room"]["min_buy_in"]}
+        hosts = list(zip(players, ids, strict=True))
+        ask_each("seat", [(one, {"room_id": room_id, **seat}) for one, room_id in hosts])
+        ask_each("unsubscribe", [(one, {"channel": f"room:{room_id}"}) for one, room_id in hosts])
+        watchers = connect(url, [token for tokens in rooms for token in tokens[1:]])
+        where = [room_id for room_id, tokens in zip(ids, rooms, strict=True) for _ in tokens[1:]]
+        watching = list(zip(watchers, where, strict=True))
+        # Those of one room are deaf until all are there: that two thousand people come in is not
+        # for each of them to hear two thousand times.
+        for first in range(0, len(watching), AT_ONCE):
+            some = [(one, {"room_id": at}) for one, at in watching[first : first + AT_ONCE]]
+            ask_each("join", some)
+            ask_each("spectate", some)
+            ask_each(
+                "unsubscribe", [(one, {"channel": f"room:{at['room_id']}"}) for one, at in some]
+            )
+        known = ask_each("hydrate", [(one, {"room_id": room_id}) for one, room_id in hosts])
+        seqs = {room_id: answer["seq"] for room_id, answer in zip(ids, known, strict=True)}
+        everybody = hosts + watching
+        ask_each(
+            "subscribe",
+            [
+                (one, {"channel": f"room:{room_id}", "last_seq": seqs[room_id]})
+                for one, room_id in everybody
+            ],
+        )
+        members = {room_id: [player] for player, room_id in hosts}
+        for watcher, room_id in watching:
+            members[room_id].append(watcher)
+        for room_id, sockets in members.items():
+            frames = framed("sit_in", room_id=room_id), framed("sit_out", room_id=room_id)
+            self.add_room(sockets, frames)
+        self.loop.keep_alive([socket for socket, _ in everybody], self._rng)
 
     def add_room(self, sockets: Sequence[LightSocket], frames: tuple[bytes, bytes]) -> None:
         """Take a room in.
@@ -133,10 +148,10 @@ class RoomsLoad:
             sockets: all are told; the first sends the commands.
             frames: of every second command, and of those between, the first of which comes first.
         """
-        made = _Room(sockets[0], frames)
-        self._listeners[made] = len(sockets)
+        room = _Room(sockets[0], frames)
+        self._listeners[room] = len(sockets)
         for socket in sockets:
-            self.loop.watch(socket, _Listener(self, made))
+            self.loop.watch(socket, _Listener(self, room))
 
     def begin(self, now: float) -> None:
         """Send the first commands."""

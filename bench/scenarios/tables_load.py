@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 
 from bench.harness.loop import Loop
 from bench.light_socket import LightSocket
-from bench.scenarios.clients import connect
+from bench.scenarios.clients import ask_each, connect
 
 _decode = msgspec.msgpack.Decoder().decode
 _pack = msgspec.msgpack.encode
@@ -25,6 +25,12 @@ _TURN = b"turn_started"
 _COMPLETE = b"hand_complete"
 _ERROR = b"\xa5error"
 BUY_IN = 1_000_000
+_ROOM = {
+    "requires_approval": False,
+    "max_buy_in": BUY_IN,
+    "turn_seconds": 120,
+    "auto_start": False,
+}
 RAISES, FOLDS = 0.08, 0.15
 
 
@@ -45,27 +51,32 @@ class TablesOptions(Struct):
 class Seats:
     """A room with its players on their seats and their sockets; no hand is played yet."""
 
-    def __init__(self, url: str, users: Sequence[User]) -> None:
+    def __init__(self, users: Sequence[User], players: Sequence[LightSocket], room_id: str) -> None:
         self.users = users
-        self.players = connect(url, [token for _, token in users])
-        self.host = self.players[0]
-        settings = {
-            "requires_approval": False,
-            "max_buy_in": BUY_IN,
-            "turn_seconds": 120,
-            "auto_start": False,
-        }
-        self.room_id = str(self.host.ask("create_room", settings=settings)["room"]["id"])
-        for index, socket in enumerate(self.players):
-            if index:
-                socket.ask("join", room_id=self.room_id)
-            else:
-                socket.ask("subscribe", channel=f"room:{self.room_id}")
-            socket.ask("seat", room_id=self.room_id, seat_index=index, buy_in=BUY_IN)
+        self.players = players
+        self.host = players[0]
+        self.room_id = room_id
 
     def begin(self) -> None:
         """Let hands follow each other."""
         self.host.send("settings", room_id=self.room_id, settings={"auto_start": True})
+
+
+def seat_all(url: str, tables: Sequence[Sequence[User]]) -> list[Seats]:
+    """Make rooms and seat everybody, all tables at once."""
+    sockets = iter(connect(url, [token for users in tables for _, token in users]))
+    players = [[next(sockets) for _ in users] for users in tables]
+    made = ask_each("create_room", [(host, {"settings": _ROOM}) for host, *_ in players])
+    ids = [str(answer["room"]["id"]) for answer in made]
+    at = list(zip(players, ids, strict=True))
+    ask_each("subscribe", [(host, {"channel": f"room:{room_id}"}) for (host, *_), room_id in at])
+    for index in range(max(len(users) for users in tables)):
+        coming = [(some[index], room_id) for some, room_id in at if index < len(some)]
+        if index:
+            ask_each("join", [(one, {"room_id": room_id}) for one, room_id in coming])
+        seat = {"seat_index": index, "buy_in": BUY_IN}
+        ask_each("seat", [(one, {"room_id": room_id, **seat}) for one, room_id in coming])
+    return [Seats(users, some, room_id) for users, (some, room_id) in zip(tables, at, strict=True)]
 
 
 def choose(rng: random.Random, legal: dict[str, Any]) -> dict[str, Any]:
@@ -152,11 +163,10 @@ class TablesLoad:
 
     def set_up(self) -> None:
         """Seat everybody; no hand is played yet."""
-        for users in self._options.tables:
-            seats = Seats(self._options.url, users)
-            self._seats.append(seats)
+        self._seats = seat_all(self._options.url, self._options.tables)
+        for seats in self._seats:
             table = _Table(seats)
-            for socket, (user_id, _) in zip(seats.players, users, strict=True):
+            for socket, (user_id, _) in zip(seats.players, seats.users, strict=True):
                 player = _Player(self, table, socket, user_id, leads=socket is seats.host)
                 self.loop.watch(socket, player)
             self.loop.keep_alive(seats.players, self.rng)
