@@ -6,6 +6,8 @@ without extensions. Its masking key is zero, which leaves the payload as it is.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,15 +37,10 @@ class LightSocket:
         ConnectionError: from every method, when the server closed it.
     """
 
-    __slots__ = ("_buffer", "_next_id", "sock")
+    __slots__ = ("_buffer", "_next_id", "_request", "sock")
 
     def __init__(
-        self,
-        url: str,
-        *,
-        protocol: str = PROTOCOL,
-        upgrade: bool = True,
-        timeout_s: float = _CONNECT_TIMEOUT_S,
+        self, url: str, *, protocol: str = PROTOCOL, upgrade: bool = True, wait: bool = True
     ) -> None:
         """Connect and ask for the upgrade.
 
@@ -52,25 +49,47 @@ class LightSocket:
             protocol: the subprotocol to ask for; empty asks for none.
             upgrade: also wait for the answer; if not, `upgraded` has to say yes before anything is
                 sent or read.
-            timeout_s: for connecting, and for whatever blocks afterwards.
+            wait: for the connection too; if not, call `ask_upgrade` when it can be written to.
+
+        Raises:
+            OSError: nobody listens there, or not in time.
         """
         parts = urlsplit(url)
         assert parts.hostname is not None
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         offer = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
-        self.sock = socket.create_connection((parts.hostname, parts.port or 80), timeout_s)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._next_id = 0
         self._buffer = b""
-        self.sock.sendall(
-            (
-                f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
-                "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{offer}\r\n"
-            ).encode()
-        )
+        self._request = (
+            f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{offer}\r\n"
+        ).encode()
+        address = (parts.hostname, parts.port or 80)
+        if not wait:
+            self.sock = socket.socket()
+            self.sock.setblocking(False)
+            code = self.sock.connect_ex(address)
+            if code not in (0, errno.EINPROGRESS):
+                self.sock.close()
+                raise OSError(code, os.strerror(code))
+            return
+        self.sock = socket.create_connection(address, _CONNECT_TIMEOUT_S)
+        self.ask_upgrade()
         while upgrade and not self.upgraded():
             pass
+
+    def ask_upgrade(self) -> None:
+        """Send the upgrade request.
+
+        Raises:
+            OSError: the connection could not be made.
+        """
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.sendall(self._request)
 
     def upgraded(self) -> bool:
         """Read what there is of the answer to the upgrade; whether it is all there."""

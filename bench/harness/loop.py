@@ -70,13 +70,19 @@ class Loop:
         read: Callable[[], list[bytes]],
         handle: Handler,
         lost: Callable[[], None] | None,
+        *,
+        writable: bool = False,
     ) -> None:
-        """Have something else than `socket.read` called when there is something to read."""
+        """Have something else than `socket.read` called when there is something to read.
+
+        `writable`: when it can be written to.
+        """
         fd = socket.sock.fileno()
+        what = select.EPOLLOUT if writable else select.EPOLLIN
         if fd in self._watched:
-            self._epoll.modify(fd, select.EPOLLIN)
+            self._epoll.modify(fd, what)
         else:
-            self._epoll.register(fd, select.EPOLLIN)
+            self._epoll.register(fd, what)
         self._watched[fd] = (read, handle, lost)
 
     def forget(self, socket: LightSocket) -> None:
@@ -128,7 +134,7 @@ class Loop:
                     payloads = read()
                 except BlockingIOError:
                     continue
-                except ConnectionError:
+                except OSError:
                     if lost is None:
                         raise
                     lost()

@@ -218,9 +218,9 @@ def usual_figures(measured: Measured, operation: str) -> dict[str, Figure]:
         "p99_ms": Figure("p99", ms(99), "ms", "lower", p99, timed=True),
         "p999_ms": Figure("p99.9", ms(99.9), "ms", "lower"),
         "max_ms": Figure("longest", ms(100), "ms", "lower"),
-        "server_cpu": Figure("server CPU", mean(server), "cores", "lower", server, timed=True),
+        "server_cpu": Figure("server CPU", mean(server), "cores", "neither", server, timed=True),
         "postgres_cpu": Figure(
-            "PostgreSQL CPU", mean(postgres), "cores", "lower", postgres, timed=True
+            "PostgreSQL CPU", mean(postgres), "cores", "neither", postgres, timed=True
         ),
         "server_us": _per_operation(f"server CPU for one of the {operation}", server, rate),
         "postgres_us": _per_operation(f"PostgreSQL CPU for one of the {operation}", postgres, rate),

@@ -23,6 +23,7 @@ DRAWS = 2_000
 CONFIDENCE = 0.95
 WORTH_SAYING = 0.02
 FEWEST_SAMPLES = 6
+NEIGHBOURS_MATTER = 0.2
 Verdict = Literal["better", "worse", "changed", "the same", ""]
 
 
@@ -71,6 +72,8 @@ def differences(before: Result, after: Result) -> list[str]:
     others = [_others(result) for result in (before, after)]
     if max(others) > 0.1:
         said.append(f"others on the machine: {others[0]:.0%} → {others[1]:.0%} of a core")
+    if abs(others[0] - others[1]) > NEIGHBOURS_MATTER:
+        said.append("The machine had other things to do: what changed may be no more than that.")
     return said
 
 

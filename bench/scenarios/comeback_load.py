@@ -22,7 +22,7 @@ from bench.scenarios.tables_load import Seats, User, choose, seat_all
 
 BACK, ACTED = "back", "acted"
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 5.0
-_CONNECT_TIMEOUT_S = 1.0
+CONNECT_S, REPLY_S = 3.0, 10.0
 _ACTED = b"player_action"
 _TURN = b"turn_started"
 _ERROR = b"\xa5error"
@@ -53,6 +53,7 @@ class _Client:
         self._failures = 0
         self._was_away = False
         self._asked = 0
+        self._step = 0
 
     def __call__(self, payloads: list[bytes]) -> None:
         """Take what was received."""
@@ -75,6 +76,7 @@ class _Client:
         self._come_back(self._load.rng.uniform(0, ceiling_s))
 
     def _come_back(self, wait_s: float) -> None:
+        self._step += 1
         self._load.loop.forget(self.socket)
         self._was_away = True
         self._due = 0.0
@@ -82,12 +84,28 @@ class _Client:
 
     def _connect(self) -> None:
         try:
-            self.socket = LightSocket(self._load.url, upgrade=False, timeout_s=_CONNECT_TIMEOUT_S)
+            self.socket = LightSocket(self._load.url, upgrade=False, wait=False)
         except OSError:
             self.lost()
             return
-        self.socket.watch()
+        self._load.loop.watch_raw(self.socket, self._connected, self, self.lost, writable=True)
+        self._expect(CONNECT_S)
+
+    def _expect(self, within_s: float) -> None:
+        """Give the connection up unless its next step, or its last, is done within a time."""
+        self._step += 1
+        step = self._step
+
+        def check() -> None:
+            if step == self._step:
+                self.lost()
+
+        self._load.loop.at(time.perf_counter() + within_s, check)
+
+    def _connected(self) -> list[bytes]:
+        self.socket.ask_upgrade()
         self._load.loop.watch_raw(self.socket, self._upgrade, self, self.lost)
+        return []
 
     def _upgrade(self) -> list[bytes]:
         if self.socket.upgraded():
@@ -96,6 +114,7 @@ class _Client:
                 fields["last_seq"] = _decode(self._last_event)["seq"]
             self._asked = self.socket.send("authenticate", **fields)
             self._load.loop.watch(self.socket, self._welcomed, self.lost)
+            self._expect(REPLY_S)
         return []
 
     def _welcomed(self, payloads: list[bytes]) -> None:
@@ -108,6 +127,7 @@ class _Client:
                 self._come_back(min(BACKOFF_MAX_S, answer.get("retry_after", BACKOFF_FIRST_S)))
                 return
             self._failures = 0
+            self._step += 1
             self._load.loop.mark(BACK)
             self._load.loop.watch(self.socket, self, self.lost)
             self._load.loop.keep_alive([self.socket], self._load.rng)

@@ -183,6 +183,14 @@ def test_what_else_differs_is_said() -> None:
     ]
 
 
+def test_neighbours_that_differ_are_a_warning() -> None:
+    quiet, busy = result(noisy(100, 1)), result(noisy(100, 2))
+    for one in busy.moments:
+        one.other_cpu = 1.0
+    assert differences(quiet, quiet) == []
+    assert "no more than that" in differences(quiet, busy)[-1]
+
+
 def test_latencies_keep_three_digits() -> None:
     rng = random.Random(1)
     values = [int(10 ** rng.uniform(0, 8)) for _ in range(5_000)]
