@@ -40,7 +40,8 @@ class Figure(Struct):
 class Moment(Struct):
     """One second of a run, by its end; up to `at_s` 0 it warmed up. CPU in cores, memory in MiB.
 
-    `other_cpu` is what anybody else on the machine used, the harness itself included.
+    `other_cpu` is what anybody else on the machine used, the harness itself included. `connected`
+    are the sockets that are open, those on their way back included.
     """
 
     at_s: float
