@@ -14,8 +14,8 @@ from hdrh.histogram import HdrHistogram
 from msgspec import Struct
 
 from bench.chat_load import Phase, Said, Setup
+from bench.harness.sampling import Sample, Sampler, Scrape
 from bench.server_process import ServerProcess
-from bench.usage import Usage
 
 SETTINGS = {
     "CARDROOM_COMMANDS_PER_S": "100000",
@@ -91,14 +91,15 @@ class Generator:
         Raises:
             RuntimeError: the generator failed; it said why on standard error.
         """
-        before = await trio.to_thread.run_sync(Usage, self._server)
+        sampler = Sampler(self._server)
+        before, used = await trio.to_thread.run_sync(self._look, sampler)
         began = trio.current_time()
         await self._in.send_all(msgspec.json.encode(phase) + b"\n")
         said = msgspec.json.decode(await self.line(), type=Said)
         took_s = trio.current_time() - began
-        after = await trio.to_thread.run_sync(Usage, self._server)
-        server_s = after.server_cpu_s - before.server_cpu_s
-        postgres_s = after.postgres_cpu_s - before.postgres_cpu_s
+        after, used_by_then = await trio.to_thread.run_sync(self._look, sampler)
+        server_s = used_by_then.server_cpu_s - used.server_cpu_s
+        postgres_s = used_by_then.postgres_cpu_s - used.postgres_cpu_s
         return Measured(
             messages=said.messages,
             per_s=round(said.messages / said.seconds, 1),
@@ -114,10 +115,13 @@ class Generator:
             postgres_cpu_share=round(postgres_s / took_s, 3),
             server_cpu_us_per_message=round(server_s / said.messages * 1e6, 1),
             postgres_cpu_us_per_message=round(postgres_s / said.messages * 1e6, 1),
-            commits_per_s=round(after.metric("cardroom_commit_seconds_count", before) / took_s, 1),
-            units_per_commit=round(after.mean("cardroom_commit_batch_units", before), 2),
-            mean_commit_s=round(after.mean("cardroom_commit_seconds", before), 6),
+            commits_per_s=round(after.since(before, "cardroom_commit_seconds_count") / took_s, 1),
+            units_per_commit=round(after.mean(before, "cardroom_commit_batch_units"), 2),
+            mean_commit_s=round(after.mean(before, "cardroom_commit_seconds"), 6),
         )
+
+    def _look(self, sampler: Sampler) -> tuple[Scrape, Sample]:
+        return Scrape(self._server), sampler.take()
 
     async def line(self) -> bytes:
         """Read what it says next."""

@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 import trio
 
+from bench.scenarios import cli as scenarios
+
 ALL = "all"
 
 
@@ -44,6 +46,9 @@ _of_variant = click.option(
 @click.group()
 def bench() -> None:
     """Prove and measure the server from outside, on servers started for it."""
+
+
+scenarios.register(bench)
 
 
 @bench.command()
@@ -106,19 +111,6 @@ def chat_kills(kills: int, sessions: int, seed: int, data_dir: Path | None) -> N
     from bench.chat_kills import report
 
     sys.exit(trio.run(report, kills, sessions, seed, data_dir))
-
-
-@bench.command()
-@click.option("--tables", default=50, show_default=True, help="How many tables play.")
-@click.option("--players", default=6, show_default=True, help="Bots at each.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long is measured.")
-@click.option("--generators", default=1, show_default=True, help="Processes that make the load.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
-def tables(tables: int, players: int, seconds: float, generators: int, out: Path | None) -> None:
-    """Measure how fast tables play: actions a second, and how long until all have seen one."""
-    from bench.tables import report
-
-    sys.exit(trio.run(report, tables, players, seconds, generators, out))
 
 
 @bench.command()
@@ -224,3 +216,32 @@ def decisions(hands: int, seed: int, variants: Sequence[str]) -> None:
     from bench.decisions import report
 
     sys.exit(report(variants, hands, seed))
+
+
+@bench.command()
+@click.option("--rooms", default=200, show_default=True, help="Rooms of six sockets.")
+@click.option("--seconds", default=10, show_default=True, help="How long each turn is measured.")
+@click.option("--rounds", default=3, show_default=True, help="Turns that everybody has.")
+@click.option("--connections", default=32, show_default=True, help="Each peer's, to PostgreSQL.")
+@click.option("--flush-ms", default=0.0, show_default=True, help="Added to each flush of the log.")
+@click.option("--peer", "names", multiple=True, help="One of them, again for more (default: all).")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+def peers(
+    rooms: int,
+    seconds: int,
+    rounds: int,
+    connections: int,
+    flush_ms: float,
+    names: tuple[str, ...],
+    out: Path | None,
+) -> None:
+    """Measure other servers that do the same beside ours: commands a second, as ratios."""
+    from bench.peers.contestants import CONTESTANTS
+    from bench.peers.run import report
+    from bench.peers.turns import Plan
+
+    known = [contestant.name for contestant in CONTESTANTS if contestant.command is not None]
+    if unknown := set(names) - set(known):
+        raise click.BadParameter(f"{unknown.pop()}: not one of {', '.join(known)}")
+    plan = Plan(rooms, seconds, warm_up_s=3, connections=connections, spectators=2_000)
+    sys.exit(trio.run(report, plan, rounds, flush_ms, names or known, out))

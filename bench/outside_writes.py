@@ -11,6 +11,7 @@ import itertools
 import select
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,15 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
+from bench.harness.generators import generating
 from bench.light_socket import LightSocket
 from bench.outside_statements import PLAYER, Write, chat_writes, queue_writes
+from bench.scenarios.tables import LOAD, TABLE_SETTINGS, plans_for
 from bench.server_process import ServerProcess
 from bench.serving import serving
-from bench.table_load import Load, Played
-from bench.tables import SETTINGS, WARM_UP_S, generate
 
 PLAYERS_AT_TABLES = 6
-LONGEST_LOAD_S = 3600.0
+WARM_UP_S = 3.0
 TIMEOUT_S = 30.0
 WRITES_A_HEARTBEAT = 50
 PROMISED_MS = 100.0
@@ -61,30 +62,22 @@ class OutsideResult(Struct):
 
 async def report(writes: int, tables: int, out: Path | None) -> int:
     """Measure, print a table, write JSON to `out`; return the exit code."""
-    async with serving(SETTINGS) as server, trio.open_nursery() as nursery:
+    async with AsyncExitStack() as stack:
+        settings = TABLE_SETTINGS | {"CARDROOM_HAND_INTERVAL_S": "0"}
+        server = await stack.enter_async_context(serving(settings))
         if tables:
-            await _play(server, tables, nursery)
+            # They play as fast as they can beside what is measured.
+            plans = plans_for(server, tables, PLAYERS_AT_TABLES, generators=1)
+            playing = await stack.enter_async_context(generating(LOAD, plans))
+            await playing.begin()
+            await trio.sleep(WARM_UP_S)
         result = await trio.to_thread.run_sync(_measure, server, writes, tables)
-        nursery.cancel_scope.cancel()
     if out is not None:
         await trio.Path(out).write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     _show(result)
     taken = [*result.waitlist.items(), *result.chats.items()]
     late = any(times.p99_ms > PROMISED_MS for name, times in taken if name != "writer")
     return 1 if late else 0
-
-
-async def _play(server: ServerProcess, tables: int, nursery: trio.Nursery) -> None:
-    """Have tables play as fast as they can beside what is measured."""
-    tokens = [
-        [server.token(f"t{table}p{player}") for player in range(PLAYERS_AT_TABLES)]
-        for table in range(tables)
-    ]
-    load = Load(server.ws_url, tables, tokens, WARM_UP_S, LONGEST_LOAD_S, seed=1)
-    ready = trio.Event()
-    played: list[Played] = []
-    nursery.start_soon(generate, load, ready, played)
-    await ready.wait()
 
 
 def _measure(server: ServerProcess, writes: int, tables: int) -> OutsideResult:

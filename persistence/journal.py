@@ -11,9 +11,10 @@ tries again until the lock is gone or the unit's time is up, and so do that room
 one of them has committed.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import psycopg
 import structlog
@@ -62,6 +63,19 @@ WRITER_SESSION = (
 )
 
 
+class CommittedBatch(NamedTuple):
+    """What one committed batch took, in seconds.
+
+    `waited_s` and `told_s` are sums over its units: from being handed over until its transaction
+    began, and from its commit until its own `on_committed` had returned.
+    """
+
+    units: int
+    commit_s: float
+    waited_s: float
+    told_s: float
+
+
 class JournalLike(Protocol):
     """What an actor needs of a journal."""
 
@@ -78,7 +92,7 @@ class Journal:
         timeout_s: how long a unit waits for a database that is away, in seconds.
         writers: number of writer connections.
         lock_timeout_ms: how long a batch waits for a row that somebody has locked.
-        on_batch: told of each committed batch: its units and the seconds that it took.
+        on_batch: told of each committed batch.
         on_push: told when push notifications were committed to the outbox; must not wait.
     """
 
@@ -89,7 +103,7 @@ class Journal:
         timeout_s: float,
         writers: int = 1,
         lock_timeout_ms: int = LOCK_TIMEOUT_MS,
-        on_batch: Callable[[int, float], None] | None = None,
+        on_batch: Callable[[CommittedBatch], None] | None = None,
         on_push: Callable[[], None] | None = None,
     ) -> None:
         self._connect = connect
@@ -222,6 +236,16 @@ class Journal:
         log.warning("row_locked", key=waiting.unit.key)
         waiting.failed(Unavailable("somebody has a row of it locked", HELD_RETRY_AFTER_S))
 
+    def _tell(self, batch: list[WaitingUnit]) -> float:
+        """Tell units that they are durable; return the sum of the seconds until each was told."""
+        began = time.perf_counter()
+        total_s = 0.0
+        for waiting in batch:
+            self._held.discard(waiting.unit.key)
+            waiting.committed()
+            total_s += time.perf_counter() - began
+        return total_s
+
     async def _commit_all(
         self, conn: Connection, batch: list[WaitingUnit], *, among: bool = False
     ) -> None:
@@ -235,11 +259,13 @@ class Journal:
             began = trio.current_time()
             error = await _commit_together(conn, [w.unit for w in todo])
             if error is None:
-                for waiting in todo:
-                    self._held.discard(waiting.unit.key)
-                    waiting.committed()
+                committed_at = trio.current_time()
+                told_s = self._tell(todo)
                 if self._on_batch is not None:
-                    self._on_batch(len(todo), trio.current_time() - began)
+                    waited_s = sum([began - waiting.since for waiting in todo])
+                    self._on_batch(
+                        CommittedBatch(len(todo), committed_at - began, waited_s, told_s)
+                    )
                 if self._on_push is not None and any(w.unit.queues_push for w in todo):
                     self._on_push()
                 return

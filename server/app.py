@@ -300,6 +300,7 @@ class _Server:
             keep_token=self.rejoin.keep,
             known_token=self.rejoin.known,
             room_lost=lambda room_id: self.gateway.room_lost(room_id),
+            decided=self.metrics.decided,
             mailbox_capacity=settings.mailbox_capacity,
             hand_interval_ms=in_ms(settings.hand_interval_s),
             reject_cooldown_ms=in_ms(settings.reject_cooldown_s),

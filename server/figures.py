@@ -42,6 +42,11 @@ def tell_figures(
         lambda: push.oldest_waiting_s,
     )
     counter("cardroom_messages_in", "Messages of clients.", lambda: totals.frames_in)
+    counter(
+        "cardroom_receive_seconds",
+        "Parsing and decoding messages, and handing commands on.",
+        lambda: totals.receive_s,
+    )
     counter("cardroom_sends", "Ready frames (or runs of them) sent.", lambda: totals.frames_out)
     counter("cardroom_bytes_in", "Bytes from clients.", lambda: totals.bytes_in)
     counter("cardroom_bytes_out", "Bytes to clients.", lambda: totals.bytes_out)

@@ -5,6 +5,7 @@ state and committed as one unit. A state whose unit did not commit is dropped an
 database; nothing of it was told to anyone.
 """
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -191,6 +192,7 @@ class RoomActor:
             await self._tell_outside()
             messages = [message for message in messages if id(message) in self._open]
         assert self._state is not None
+        began = time.perf_counter()
         batch = Batch(self._state, self._services.now())
         doubtful: list[tuple[Ask, Refused]] = []
         undone: list[Message] = []
@@ -220,7 +222,7 @@ class RoomActor:
             self._close(batch.messages)
             batch.answer_all()
             return undone
-        return await self._commit(batch) + undone
+        return await self._commit(batch, began) + undone
 
     def _decide(self, message: Message, batch: Batch, doubtful: list[tuple[Ask, Refused]]) -> bool:
         """Decide a message, or return False: it is for the committed state to decide.
@@ -269,18 +271,23 @@ class RoomActor:
         """
         while self._state is not None and self._state.untold:
             batch = Batch(self._state, self._services.now())
+            began = time.perf_counter()
             undone = decide_outside(batch, self._services)
-            await self._commit(batch)
+            await self._commit(batch, began)
             if batch.applied:
                 for what in undone:
                     log.warning("outside_write_undone", room_id=self.room_id, what=what)
             elif self.mailbox.closed:
                 raise Unavailable("the server is stopping")
 
-    async def _commit(self, batch: Batch) -> list[Message]:
-        """Commit a batch; return the messages that are to be decided again."""
+    async def _commit(self, batch: Batch, began: float) -> list[Message]:
+        """Commit a batch; return the messages that are to be decided again.
+
+        `began`: when deciding it began, by `time.perf_counter`.
+        """
         self._unit_id += 1
         unit = batch.unit(self._unit_id)
+        self._services.decided(time.perf_counter() - began)
         try:
             await self._services.journal.commit(unit, lambda: self._applied(batch))
         except Superseded:

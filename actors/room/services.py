@@ -18,6 +18,7 @@ class RoomServices(msgspec.Struct, frozen=True):
         keep_token: is told the rejoin token that a user now has for a room, or None.
         known_token: returns it again, while it is known.
         room_lost: is told that another process has the room now.
+        decided: is told how long a commit unit took to decide, in seconds.
     """
 
     pool: Pool
@@ -30,6 +31,7 @@ class RoomServices(msgspec.Struct, frozen=True):
     keep_token: Callable[[str, str, str | None], None]
     known_token: Callable[[str, str], str | None]
     room_lost: Callable[[str], None]
+    decided: Callable[[float], None]
     mailbox_capacity: int
     hand_interval_ms: int
     reject_cooldown_ms: int

@@ -12,6 +12,7 @@ middle of a fan-out does not find its set of subscribers changed under it.
 from __future__ import annotations
 
 import socket
+import time
 from math import inf
 
 import structlog
@@ -228,7 +229,9 @@ class Connection(SendingSocket):
         elif self._head is not None:
             self._receive_head(self._head, data)
         else:
+            began = time.perf_counter()
             self._receive_frames(data)
+            self._shared.counters.receive_s += time.perf_counter() - began
 
     def _receive_head(self, head: HeadReader, data: bytes) -> None:
         core, shared = self._core, self._shared

@@ -51,9 +51,10 @@ class TransportLimits:
 
 
 class Counters:
-    """Totals since the transport was made, as plain integers that only grow.
+    """Totals since the transport was made, as plain numbers that only grow.
 
-    `frames_out` counts `enqueue` calls, each of which may carry several frames.
+    `frames_out` counts `enqueue` calls, each of which may carry several frames. `receive_s` is what
+    receiving took: parsing and decoding frames, and handing their commands on, in seconds.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class Counters:
         "frames_in",
         "frames_out",
         "handshake_failures",
+        "receive_s",
         "slow_closes",
     )
 
@@ -71,4 +73,5 @@ class Counters:
         self.frames_in = 0
         self.frames_out = 0
         self.handshake_failures = 0
+        self.receive_s = 0.0
         self.slow_closes = 0

@@ -19,7 +19,7 @@ from persistence.errors import (
     Superseded,
     Unavailable,
 )
-from persistence.journal import LOCK_TIMEOUT_MS, Journal, JournalLike
+from persistence.journal import LOCK_TIMEOUT_MS, CommittedBatch, Journal, JournalLike
 from persistence.pool import Connection, Pool
 from persistence.units import Advance, CommandDone, CommitUnit, Row
 from tests.support.live_rooms import Club, until_waiting_for_a_lock
@@ -90,15 +90,15 @@ class RealBackend:
         self.pool = pool
         self.url = url
         self.connections: list[Connection] = []
-        self.batches: list[int] = []
+        self.batches: list[CommittedBatch] = []
         self.pushes: list[int] = []
         self.connect_error: Exception | None = None
         self.real = Journal(
             self._connect,
             timeout_s=timeout_s,
             lock_timeout_ms=lock_timeout_ms,
-            on_batch=lambda units, _: self.batches.append(units),
-            on_push=lambda: self.pushes.append(self.batches[-1]),
+            on_batch=self.batches.append,
+            on_push=lambda: self.pushes.append(self.batches[-1].units),
         )
         self.journal: JournalLike = self.real
 
@@ -309,7 +309,11 @@ async def test_units_that_wait_together_are_committed_together(real: RealBackend
         await trio.testing.wait_all_tasks_blocked()
         assert real.real.depth == 8
         done.set()
-    assert real.batches == [1, 8]
+    first, rest = real.batches
+    assert (first.units, rest.units) == (1, 8)
+    # The eight stood behind the one: what they waited is its commit, eight times.
+    assert rest.waited_s > first.commit_s > first.waited_s
+    assert rest.told_s > 0
     assert [await real.place(f"r{n}") for n in range(1, 10)] == [(1, 1)] * 9
 
 

@@ -59,6 +59,7 @@ class Club:
         self.now = START
         self.tokens: dict[tuple[str, str], str | None] = {}
         self.lost: list[str] = []
+        self.decided_s: list[float] = []
         self.hub = Hub(encode=_encoded)
         self._numbers = itertools.count(1)
         self.services = RoomServices(
@@ -72,6 +73,7 @@ class Club:
             keep_token=lambda room, user, token: self.tokens.update({(room, user): token}),
             known_token=lambda room, user: self.tokens.get((room, user)),
             room_lost=self.lost.append,
+            decided=self.decided_s.append,
             mailbox_capacity=1_000,
             hand_interval_ms=3_000,
             reject_cooldown_ms=60_000,

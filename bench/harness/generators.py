@@ -1,0 +1,146 @@
+"""Several generator processes, as one: started, begun at the same moment, and collected."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from subprocess import PIPE
+from typing import TypeVar
+
+import msgspec
+import trio
+from msgspec import Raw, Struct
+
+from bench.harness.generator import Message, Order, Ready, Second, Start
+
+BEGIN_AFTER_S = 0.2
+T = TypeVar("T")
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_decode = msgspec.json.Decoder(Message).decode
+
+
+class GeneratorFailed(Exception):
+    """A generator process ended by itself; it said why on standard error."""
+
+
+class Generators:
+    """The processes of one load.
+
+    Attributes:
+        pids: theirs.
+        seconds: what each told of each second, by the second's number and its own.
+    """
+
+    def __init__(self, processes: Sequence[trio.Process]) -> None:
+        self._processes = processes
+        self._ready = [trio.Event() for _ in processes]
+        self._stopping = False
+        self._told = trio.Event()
+        self.seconds: dict[int, dict[int, Second]] = {}
+        self.pids = [process.pid for process in processes]
+
+    async def ready(self) -> None:
+        """Wait until all are set up."""
+        for event in self._ready:
+            await event.wait()
+
+    async def begin(self) -> float:
+        """Have all of them begin together; return when that is, on `time.perf_counter`."""
+        at = time.perf_counter() + BEGIN_AFTER_S
+        for process in self._processes:
+            assert process.stdin is not None
+            await process.stdin.send_all(msgspec.json.encode(Start(at)) + b"\n")
+        return at
+
+    async def second(self, number: int) -> list[Second]:
+        """Wait until all have told of a second, and return what they did."""
+
+        def complete() -> list[Second] | None:
+            told = self.seconds.get(number, {})
+            return [told[index] for index in sorted(told)] if len(told) == len(self.pids) else None
+
+        return await self.until(complete)
+
+    async def until(self, found: Callable[[], T | None]) -> T:
+        """Wait until the function has something to return; it is asked whenever one has told."""
+        while (value := found()) is None:
+            await self._told.wait()
+        return value
+
+    async def stop(self) -> None:
+        """Have all of them end, and wait for that."""
+        self._stopping = True
+        for process in self._processes:
+            assert process.stdin is not None
+            await process.stdin.aclose()
+        for process in self._processes:
+            await process.wait()
+
+    async def collect(self, index: int, order: Order) -> None:
+        """Give a process its order and take what it tells until it ends."""
+        process = self._processes[index]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        await process.stdin.send_all(msgspec.json.encode(order) + b"\n")
+        rest = b""
+        async for chunk in process.stdout:
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._take(index, _decode(line))
+        if not self._stopping:
+            raise GeneratorFailed("a load generator ended; it said why above")
+
+    def _take(self, index: int, message: Message) -> None:
+        match message:
+            case Ready():
+                self._ready[index].set()
+            case Second():
+                self.seconds.setdefault(message.number, {})[index] = message
+        self._told.set()
+        self._told = trio.Event()
+
+
+@asynccontextmanager
+async def generating(module: str, options: Sequence[Struct]) -> AsyncIterator[Generators]:
+    """Run a generator for each of the options, and wait until all are set up.
+
+    Args:
+        module: has `make(options, loop, seed)`, which returns a `Load`.
+        options: of one generator each.
+
+    Raises:
+        GeneratorFailed: one ended before it was to.
+    """
+    processes: list[trio.Process] = []
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in options:
+                processes.append(
+                    await trio.lowlevel.open_process(
+                        [sys.executable, "-m", "bench.harness.generator"],
+                        stdin=PIPE,
+                        stdout=PIPE,
+                        cwd=_ROOT,
+                    )
+                )
+            generators = Generators(processes)
+            for index, option in enumerate(options):
+                order = Order(module, Raw(msgspec.json.encode(option)), seed=index)
+                nursery.start_soon(generators.collect, index, order)
+            await generators.ready()
+            yield generators
+            await generators.stop()
+    finally:
+        with trio.CancelScope(shield=True):
+            for process in processes:
+                process.kill()
+                await process.wait()
+
+
+def shares(total: int, generators: int) -> list[int]:
+    """Share a number of things among generators, as evenly as it goes; those without get none."""
+    even = [total // generators + (n < total % generators) for n in range(generators)]
+    return [share for share in even if share]

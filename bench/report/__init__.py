@@ -1,0 +1,1 @@
+"""What is shown of a result: in the terminal, as a page, and beside another one."""

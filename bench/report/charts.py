@@ -1,0 +1,204 @@
+"""Pictures as SVG, coloured by the page's style sheet, so that they follow light and dark.
+
+Drawn by hand: a page of such pictures weighs kilobytes, knows the reader's colours and says a
+second's figures where one points at it, and needs no plotting library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import NamedTuple
+
+from bench.harness.result import Event, Stage
+from bench.report.figures import number
+
+WIDTH, HEIGHT = 640, 250
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 30
+_PLOT_W, _PLOT_H = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+_TICKS = 4
+
+
+class Line(NamedTuple):
+    """A line of a picture; `colour` is one of the page's, by number."""
+
+    name: str
+    values: Sequence[float]
+    colour: int
+
+
+def over_time(
+    xs: Sequence[float],
+    lines: Sequence[Line],
+    unit: str,
+    *,
+    events: Sequence[Event] = (),
+    area: bool = False,
+) -> str:
+    """Draw lines over seconds; what is before 0 is shaded as warm-up.
+
+    Args:
+        xs: the seconds.
+        lines: at least one, each with a value a second.
+        unit: of the values.
+        events: marked by a line down the picture.
+        area: fill what is below the first line.
+    """
+    if not xs:
+        return ""
+    first, last = min(xs[0], *(e.at_s for e in events), 0) if events else xs[0], xs[-1]
+    span = max(last - first, 1e-9)
+    ticks = nice_ticks(max((max(line.values) for line in lines), default=0.0))
+    highest = ticks[-1]
+
+    def x(at_s: float) -> float:
+        return LEFT + (at_s - first) / span * _PLOT_W
+
+    def y(value: float) -> float:
+        return TOP + _PLOT_H * (1 - value / highest)
+
+    parts = [_grid([(y(tick), f"{tick:,.10g}") for tick in ticks], unit)]
+    parts += [_x_label(x(tick), f"{number(tick)} s") for tick in _seconds(first, last)]
+    if first < 0:
+        end = min(x(0), LEFT + _PLOT_W)
+        parts.append(
+            f'<rect class="warm" x="{LEFT}" y="{TOP}" width="{end - LEFT:.1f}" height="{_PLOT_H}"/>'
+        )
+    for line in lines:
+        points = " ".join(
+            f"{x(at):.1f},{y(value):.1f}" for at, value in zip(xs, line.values, strict=True)
+        )
+        if area and line is lines[0]:
+            base = f"{TOP + _PLOT_H:.1f}"
+            parts.append(
+                f'<polygon class="area c{line.colour}" '
+                f'points="{x(xs[0]):.1f},{base} {points} {x(xs[-1]):.1f},{base}"/>'
+            )
+        parts.append(f'<polyline class="line c{line.colour}" points="{points}"/>')
+    for event in events:
+        at = x(event.at_s)
+        parts.append(
+            f'<line class="event" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{TOP + _PLOT_H}"/>'
+            f'<text class="event" x="{at + 4:.1f}" y="{TOP + 10}">{escape(event.title)}</text>'
+        )
+    parts.append(_pointers(xs, lines, unit, x))
+    return _svg(parts) + (_legend(lines) if len(lines) > 1 else "")
+
+
+def percentiles(curve: Sequence[tuple[float, float]]) -> str:
+    """Draw milliseconds over percentiles, each further nine as wide as the one before."""
+    known = [(percent, ms) for percent, ms in curve if percent < 100]
+    if not known:
+        return ""
+    furthest = max(1.0, *(_nines(percent) for percent, _ in known))
+    ticks = nice_ticks(max(ms for _, ms in known))
+
+    def x(percent: float) -> float:
+        return LEFT + _nines(percent) / furthest * _PLOT_W
+
+    def y(ms: float) -> float:
+        return TOP + _PLOT_H * (1 - ms / ticks[-1])
+
+    parts = [_grid([(y(tick), f"{tick:,.10g}") for tick in ticks], "ms")]
+    for percent in (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999):
+        if _nines(percent) <= furthest + 1e-9:
+            parts.append(_x_label(x(percent), f"{percent:g}%"))
+    points = " ".join(f"{x(percent):.1f},{y(ms):.1f}" for percent, ms in known)
+    base = TOP + _PLOT_H
+    parts.append(
+        f'<polygon class="area c1" points="{LEFT},{base} {points} {x(known[-1][0]):.1f},{base}"/>'
+    )
+    parts.append(f'<polyline class="line c1" points="{points}"/>')
+    for percent, ms in known:
+        parts.append(
+            f'<circle class="dot c1" cx="{x(percent):.1f}" cy="{y(ms):.1f}" r="3">'
+            f"<title>{percent:g}% within {number(ms)} ms</title></circle>"
+        )
+    return _svg(parts)
+
+
+def stage_bar(stages: Sequence[Stage]) -> str:
+    """Draw where a command's time goes: a bar, and what is what."""
+    total = sum(stage.ms for stage in stages)
+    if not total:
+        return ""
+    bars, rows, at = [], [], 0.0
+    for colour, stage in enumerate(stages, 1):
+        width = stage.ms / total * WIDTH
+        bars.append(
+            f'<rect class="fill c{colour}" x="{at:.1f}" y="0" width="{max(width, 0.5):.1f}" '
+            f'height="44"><title>{escape(stage.title)}: {number(stage.ms)} ms</title></rect>'
+        )
+        at += width
+        rows.append(
+            f'<tr><td><i class="key c{colour}"></i>{escape(stage.title)}</td>'
+            f"<td>{number(stage.ms)} ms</td><td>{stage.ms / total:.0%}</td></tr>"
+        )
+    rows.append(f"<tr><th>together</th><th>{number(total)} ms</th><th></th></tr>")
+    return (
+        f'<svg class="bar" viewBox="0 0 {WIDTH} 44" preserveAspectRatio="none" role="img">'
+        f"{''.join(bars)}</svg><table>{''.join(rows)}</table>"
+    )
+
+
+def nice_ticks(highest: float) -> list[float]:
+    """Choose round numbers from 0 to at least `highest`, a handful of them."""
+    if highest <= 0:
+        return [0.0, 1.0]
+    raw = highest / _TICKS
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * by for by in (1, 2, 2.5, 5, 10) if power * by >= raw * (1 - 1e-9))
+    count = math.ceil(highest / step * (1 - 1e-9))
+    return [step * n for n in range(count + 1)]
+
+
+def _seconds(first: float, last: float) -> list[float]:
+    step = next(
+        (by for by in (1, 2, 5, 10, 20, 60, 120, 300, 600) if (last - first) / by <= 10), 1800
+    )
+    return [at * step for at in range(math.ceil(first / step), math.floor(last / step) + 1)]
+
+
+def _nines(percent: float) -> float:
+    return -math.log10(1 - percent / 100) if percent else 0.0
+
+
+def _grid(ticks: Sequence[tuple[float, str]], unit: str) -> str:
+    lines = [
+        f'<line class="grid" x1="{LEFT}" x2="{LEFT + _PLOT_W}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
+        for y, text in ticks
+    ]
+    lines.append(
+        f'<text class="unit" x="{LEFT + 5}" y="{TOP + 11}">{escape(unit)}</text>' if unit else ""
+    )
+    return "".join(lines)
+
+
+def _x_label(x: float, text: str) -> str:
+    return f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 9}" text-anchor="middle">{text}</text>'
+
+
+def _pointers(
+    xs: Sequence[float], lines: Sequence[Line], unit: str, x: Callable[[float], float]
+) -> str:
+    """Lay a field over each second that says its figures."""
+    width = _PLOT_W / max(1, len(xs) - 1)
+    fields = []
+    for index, at in enumerate(xs):
+        said = "\n".join(f"{line.name}: {number(line.values[index])} {unit}" for line in lines)
+        fields.append(
+            f'<rect class="point" x="{x(at) - width / 2:.1f}" y="{TOP}" width="{width:.1f}" '
+            f'height="{_PLOT_H}"><title>second {number(at)}\n{escape(said)}</title></rect>'
+        )
+    return "".join(fields)
+
+
+def _legend(lines: Sequence[Line]) -> str:
+    keys = (f'<span><i class="key c{line.colour}"></i>{escape(line.name)}</span>' for line in lines)
+    return f'<p class="legend">{"".join(keys)}</p>'
+
+
+def _svg(parts: Sequence[str]) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>'

@@ -1,0 +1,155 @@
+"""Two results side by side, and what of it is more than noise.
+
+A figure that was measured once a second (or once a round) comes with its samples. Neighbouring
+seconds are alike, so they are drawn again in blocks of neighbours (a moving-block bootstrap); the
+middle 95 % of the ratios of means that come of it are where the true ratio lies, as far as these
+two runs can tell. A figure has changed when 1 is outside of that and the change is at least 2 %.
+The ratio itself is that of the means too, so that of a percentile is of each second's percentile.
+Of figures without samples nothing is said but the ratio of their values.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Literal, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.harness.result import Figure, Result
+from bench.report.figures import shown
+
+DRAWS = 2_000
+CONFIDENCE = 0.95
+WORTH_SAYING = 0.02
+FEWEST_SAMPLES = 6
+NEIGHBOURS_MATTER = 0.2
+Verdict = Literal["better", "worse", "changed", "the same", ""]
+
+
+class Change(NamedTuple):
+    """A figure in both runs. `low` and `high` bound the ratio of B to A, None if nothing does."""
+
+    title: str
+    before: Figure
+    after: Figure
+    ratio: float | None
+    low: float | None
+    high: float | None
+    verdict: Verdict
+
+
+def compare(before: Result, after: Result) -> list[Change]:
+    """Compare the figures that both results have, in the order of the first."""
+    rng = random.Random(0)
+    return [
+        _change(figure, after.figures[name], rng)
+        for name, figure in before.figures.items()
+        if name in after.figures
+    ]
+
+
+def differences(before: Result, after: Result) -> list[str]:
+    """Say what else differs between two runs and may be why their figures do."""
+    pairs: list[tuple[str, object, object]] = [
+        ("scenario", before.scenario, after.scenario),
+        ("commit", before.software.commit, after.software.commit),
+        ("processor", before.machine.cpu, after.machine.cpu),
+        ("cores", before.machine.cores, after.machine.cores),
+        ("Python", before.software.python, after.software.python),
+        ("PostgreSQL", before.software.postgres, after.software.postgres),
+    ]
+    for what, one, other in (
+        ("option", before.options, after.options),
+        ("setting", before.settings, after.settings),
+        ("library", before.software.libraries, after.software.libraries),
+    ):
+        pairs += [
+            (f"{what} {name}", one.get(name, "-"), other.get(name, "-"))
+            for name in sorted({*one, *other})
+        ]
+    said = [f"{what}: {a} → {b}" for what, a, b in pairs if a != b]
+    others = [_others(result) for result in (before, after)]
+    if max(others) > 0.1:
+        said.append(f"others on the machine: {others[0]:.0%} → {others[1]:.0%} of a core")
+    if abs(others[0] - others[1]) > NEIGHBOURS_MATTER:
+        said.append("The machine had other things to do: what changed may be no more than that.")
+    return said
+
+
+def show(console: Console, names: tuple[str, str], before: Result, after: Result) -> None:
+    """Print two results side by side."""
+    table = Table(title=f"{before.scenario}: {before.title}")
+    table.add_column("what")
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("B / A", justify="right")
+    table.add_column("95 %", justify="right")
+    table.add_column("")
+    colours = {"better": "green", "worse": "red", "changed": "yellow"}
+    for change in compare(before, after):
+        known = change.low is not None and change.high is not None
+        table.add_row(
+            change.title,
+            shown(change.before),
+            shown(change.after),
+            "" if change.ratio is None else f"{change.ratio:.2f}",
+            f"{change.low:.2f} to {change.high:.2f}" if known else "",
+            change.verdict,
+            style=colours.get(change.verdict, ""),
+        )
+    console.print(table)
+    for sentence in differences(before, after):
+        console.print(f"[yellow]•[/] {sentence}", highlight=False)
+
+
+def _change(before: Figure, after: Figure, rng: random.Random) -> Change:
+    ratio = after.value / before.value if before.value else None
+    low, high = bounds(before.samples, after.samples, rng)
+    if low is not None:
+        ratio = _mean(after.samples) / _mean(before.samples)
+    verdict: Verdict = ""
+    if ratio is not None and low is not None and high is not None:
+        if low <= 1 <= high or abs(ratio - 1) < WORTH_SAYING:
+            verdict = "the same"
+        elif before.better == "neither":
+            verdict = "changed"
+        else:
+            verdict = "better" if (ratio > 1) == (before.better == "higher") else "worse"
+    return Change(before.title, before, after, ratio, low, high, verdict)
+
+
+def bounds(
+    before: list[float], after: list[float], rng: random.Random
+) -> tuple[float, float] | tuple[None, None]:
+    """Bound the ratio of the means of two runs' samples; None where there are too few."""
+    if min(len(before), len(after)) < FEWEST_SAMPLES or not sum(before):
+        return None, None
+    ratios = []
+    for _ in range(DRAWS):
+        base = _drawn_mean(before, rng)
+        if base:
+            ratios.append(_drawn_mean(after, rng) / base)
+    ratios.sort()
+    tail = (1 - CONFIDENCE) / 2
+    return ratios[int(len(ratios) * tail)], ratios[int(len(ratios) * (1 - tail))]
+
+
+def _drawn_mean(samples: list[float], rng: random.Random) -> float:
+    """Draw as many samples again, in runs of neighbours, and return their mean."""
+    count = len(samples)
+    block = max(1, round(count ** (1 / 3)))
+    drawn: list[float] = []
+    while len(drawn) < count:
+        first = rng.randrange(count - block + 1)
+        drawn += samples[first : first + block]
+    return _mean(drawn[:count])
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _others(result: Result) -> float:
+    measured = [moment.other_cpu for moment in result.moments if moment.at_s > 0]
+    return sum(measured) / len(measured) if measured else 0.0

@@ -1,0 +1,1 @@
+"""What is measured: for each scenario its load (in the generators) and its run (in the parent)."""

@@ -1,0 +1,174 @@
+"""The scenarios as commands of `cardroom bench`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+from rich.console import Console
+
+from bench.harness.generators import GeneratorFailed
+from bench.harness.result import Result, encode
+from bench.report.page import page as drawn
+from bench.report.terminal import Progress, show
+from bench.scenarios.common import Timing, Watch
+
+Scenario = Callable[[Watch], Awaitable[Result]]
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_RESULT = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+def _reports(command: Callable[..., Scenario]) -> Callable[..., None]:
+    """Run the scenario that a command makes of its options, show its result, write it to files."""
+
+    @click.option("--out", type=_FILE, help="The result goes here, as JSON.")
+    @click.option("--page", type=_FILE, help="And here, as an HTML page.")
+    @wraps(command)
+    def run(out: Path | None, page: Path | None, **options: Any) -> None:
+        console = Console()
+        scenario = command(**options)
+        try:
+            with Progress(console, str(click.get_current_context().info_name)) as progress:
+                result = trio.run(scenario, progress)
+        except* GeneratorFailed as failed:
+            raise click.ClickException(str(failed.exceptions[0])) from None
+        if out is not None:
+            out.write_bytes(encode(result))
+        if page is not None:
+            page.write_text(drawn(result), encoding="utf-8")
+        show(console, result)
+        sys.exit(1 if result.failed else 0)
+
+    return run
+
+
+def _begun(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
+    """Add the options that say how a load begins, and by how many generators."""
+
+    @click.option("--warm-up", default=3, show_default=True, help="Seconds before it counts.")
+    @click.option("--generators", default=1, show_default=True, help="Processes that make load.")
+    @wraps(command)
+    def begun(warm_up: int, generators: int, seconds: int = 0, **options: Any) -> Scenario:
+        return command(timing=Timing(warm_up, seconds, generators), **options)
+
+    return begun
+
+
+def _timed(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
+    """Add the same and how long is measured."""
+    seconds = click.option("--seconds", default=20, show_default=True, help="How long it counts.")
+    return seconds(_begun(command))
+
+
+_rate = click.option(
+    "--rate",
+    default=0.0,
+    show_default="closed loop",
+    help="Open loop: so many commands a second are due, whatever the server does.",
+)
+
+
+@click.command()
+@click.option("--rooms", default=200, show_default=True)
+@click.option("--sockets", default=6, show_default=True, help="In each room.")
+@click.option("--in-flight", default=1, show_default=True, help="Commands under way in each room.")
+@_rate
+@_reports
+@_timed
+def durable(rooms: int, sockets: int, in_flight: int, rate: float, timing: Timing) -> Scenario:
+    """Measure the pure way of a command: one small one under way in each room."""
+    from bench.scenarios.rooms import durable as measured
+
+    return partial(measured, rooms, sockets, in_flight, rate, timing)
+
+
+@click.command()
+@click.option("--spectators", default=2_000, show_default=True)
+@click.option("--in-flight", default=2, show_default=True, help="Commands under way.")
+@_rate
+@_reports
+@_timed
+def fanout(spectators: int, in_flight: int, rate: float, timing: Timing) -> Scenario:
+    """Measure how fast one room tells many: frames a second."""
+    from bench.scenarios.rooms import fanout as measured
+
+    return partial(measured, spectators, in_flight, rate, timing)
+
+
+@click.command()
+@click.option("--tables", default=50, show_default=True, help="How many tables play.")
+@click.option("--players", default=6, show_default=True, help="Bots at each.")
+@click.option("--human", is_flag=True, help="They think for 1 to 5 s, and hands have pauses.")
+@_reports
+@_timed
+def tables(tables: int, players: int, human: bool, timing: Timing) -> Scenario:
+    """Measure how fast tables play: actions a second, and how long until all have seen one."""
+    from bench.scenarios.tables import tables as measured
+
+    return partial(measured, tables, players, human, timing)
+
+
+@click.command()
+@click.option("--sockets", default=5_000, show_default=True)
+@_reports
+@_timed
+def connections(sockets: int, timing: Timing) -> Scenario:
+    """Measure what an idle socket costs: memory and processor time of the server."""
+    from bench.scenarios.connections import connections as measured
+
+    return partial(measured, sockets, timing)
+
+
+_rounds = click.option("--rounds", default=1, show_default=True, help="How often it is killed.")
+
+
+@click.command()
+@click.option("--tables", default=2_000, show_default=True, help="Tables that play.")
+@click.option("--players", default=2, show_default=True, help="At each.")
+@_rounds
+@_reports
+@_begun
+def recovery(tables: int, players: int, rounds: int, timing: Timing) -> Scenario:
+    """Kill a server (-9) with live tables: until it is ready, plays on, has all clients back."""
+    from bench.scenarios.comeback import recovery as measured
+
+    return partial(measured, tables, players, rounds, timing)
+
+
+@click.command()
+@click.option("--rooms", default=500, show_default=True)
+@click.option("--clients", default=4, show_default=True, help="In each room.")
+@_rounds
+@_reports
+@_begun
+def storm(rooms: int, clients: int, rounds: int, timing: Timing) -> Scenario:
+    """Kill a server (-9), and have all clients come back at once."""
+    from bench.scenarios.comeback import storm as measured
+
+    return partial(measured, rooms, clients, rounds, timing)
+
+
+@click.command()
+@click.argument("a", type=_RESULT)
+@click.argument("b", type=_RESULT)
+def compare(a: Path, b: Path) -> None:
+    """Show two results side by side, and which differences are more than noise."""
+    from bench.harness.result import ResultError, read
+    from bench.report.compare import show
+
+    try:
+        before, after = read(a), read(b)
+    except ResultError as error:
+        raise click.ClickException(str(error)) from None
+    show(Console(), (a.name, b.name), before, after)
+
+
+def register(group: click.Group) -> None:
+    """Add the scenarios to a group of commands."""
+    for command in (durable, fanout, tables, connections, storm, recovery, compare):
+        group.add_command(command)

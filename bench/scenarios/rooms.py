@@ -1,0 +1,122 @@
+"""`durable` and `fanout`: many rooms of few sockets, and one room of many."""
+
+from __future__ import annotations
+
+from bench.harness.generators import generating, shares
+from bench.harness.result import Figure, Result
+from bench.harness.run import measure, usual_figures
+from bench.scenarios.common import SETTINGS, Timing, Watch, ground, result_of
+from bench.scenarios.rooms_load import RoomsOptions
+from bench.server_process import ServerProcess
+from bench.serving import serving
+
+_LOAD = "bench.scenarios.rooms_load"
+
+
+async def durable(
+    rooms: int, sockets: int, in_flight: int, rate: float, timing: Timing, watch: Watch
+) -> Result:
+    """Measure the pure way of a command: one small one under way in each room."""
+    loop = f"{rate:,.0f} commands/s due" if rate else f"{in_flight} under way in each"
+    result = await _measure(
+        "durable",
+        f"{rooms} rooms of {sockets} sockets, {loop}",
+        "A player sits out and in again: one event, committed, then told to all sockets of the "
+        "room. Done when the last of them has read it.",
+        [sockets] * rooms,
+        in_flight,
+        rate,
+        timing,
+        watch,
+    )
+    result.options |= {"rooms": rooms, "sockets": sockets}
+    return result
+
+
+async def fanout(
+    spectators: int, in_flight: int, rate: float, timing: Timing, watch: Watch
+) -> Result:
+    """Measure how fast one room tells many."""
+    if timing.generators > 1:
+        raise ValueError("one room is one generator's")
+    result = await _measure(
+        "fanout",
+        f"One room, {spectators:,} spectators",
+        "A player sits out and in again; each time all spectators are told. Done when the last of "
+        "them has read it.",
+        [spectators + 1],
+        in_flight,
+        rate,
+        timing,
+        watch,
+    )
+    result.options["spectators"] = spectators
+    told = result.figures["rate"]
+    listeners = spectators + 1
+    frames = [each * listeners for each in told.samples]
+    result.figures = {
+        "frames": Figure("frames/s", told.value * listeners, "/s", "higher", frames, timed=True),
+        **result.figures,
+    }
+    return result
+
+
+async def _measure(
+    scenario: str,
+    title: str,
+    about: str,
+    sizes: list[int],
+    in_flight: int,
+    rate: float,
+    timing: Timing,
+    watch: Watch,
+) -> Result:
+    watch.phase("starting a server")
+    async with serving(SETTINGS) as server:
+        stands_on = await ground(server)
+        watch.phase(f"connecting {sum(sizes):,} sockets")
+        plans = _plans(server, sizes, in_flight, rate, timing.generators)
+        async with generating(_LOAD, plans) as generators:
+            watch.phase("measuring")
+            measured = await measure(
+                server,
+                generators,
+                warm_up_s=timing.warm_up_s,
+                seconds=timing.seconds,
+                on_moment=watch.moment,
+            )
+        watch.phase("stopping the server")
+    return result_of(
+        stands_on,
+        measured,
+        usual_figures(measured, "commands"),
+        scenario=scenario,
+        title=title,
+        about=about,
+        options={
+            "in_flight": in_flight,
+            "rate": rate,
+            "seconds": timing.seconds,
+            "warm_up_s": timing.warm_up_s,
+            "generators": timing.generators,
+        },
+        operation="commands",
+        latency_title="command "
+        + ("due" if rate else "sent")
+        + " until the last socket of the room has read its event",
+        open_loop=rate > 0,
+    )
+
+
+def _plans(
+    server: ServerProcess, sizes: list[int], in_flight: int, rate: float, generators: int
+) -> list[RoomsOptions]:
+    """Share rooms among generators; `sizes` are their sockets."""
+    tokens = [
+        [server.token(f"r{room}u{user}") for user in range(size)] for room, size in enumerate(sizes)
+    ]
+    plans = []
+    for share in shares(len(sizes), generators):
+        some, tokens = tokens[:share], tokens[share:]
+        plans.append(RoomsOptions(server.ws_url, some, in_flight, rate * share / len(sizes)))
+    return plans
