@@ -19,6 +19,7 @@ from protocol.values import (
     EntryKey,
     GameType,
     MessageKey,
+    MessageRef,
     MessageText,
     Notes,
     Place,
@@ -340,14 +341,14 @@ class ChatSend(ChatCommand, kw_only=True):
 class ChatReceived(ChatCommand, kw_only=True):
     """A message has reached a socket of the other side."""
 
-    message_id: MessageKey
+    message_id: MessageRef
 
 
 class ChatRead(ChatCommand, kw_only=True):
     """A message was read, and with it what the same side said before it; without a `message_id`,
     everything that the other side has said in the session."""
 
-    message_id: MessageKey | None = None
+    message_id: MessageRef | None = None
 
 
 class ChatTyping(ChatCommand, kw_only=True):
@@ -375,7 +376,7 @@ class ChatHistory(Command, kw_only=True):
 
     session_id: SessionKey | None = None
     player_id: UserKey | None = None
-    before: MessageKey | None = None
+    before: MessageRef | None = None
     limit: PageSize = 50
 
 

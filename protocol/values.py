@@ -54,6 +54,8 @@ MessageKey = Annotated[
     Meta(pattern=r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\Z"),
 ]
 """The id of a chat message: a UUID that its writer chose."""
+MessageRef = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]
+"""The id of a message that is there: those that others wrote with SQL need not be UUIDs."""
 MessageText = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"^[^\x00]+\Z")]
 """What is said in a chat, as it was written; only NUL cannot be stored."""
 SessionKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_TEXT)]

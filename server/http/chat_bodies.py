@@ -6,7 +6,15 @@ from msgspec import UNSET, Meta, UnsetType
 
 from protocol.commands import PageSize
 from protocol.errors import bad_field
-from protocol.values import AnyChatStatus, MessageKey, MessageText, SessionKey, Urgency, UserKey
+from protocol.values import (
+    AnyChatStatus,
+    MessageKey,
+    MessageRef,
+    MessageText,
+    SessionKey,
+    Urgency,
+    UserKey,
+)
 from server.http.bodies import Body, UserRef
 
 SessionRef = SessionKey | Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -69,7 +77,7 @@ class AssignBody(Body, frozen=True, kw_only=True):
 class ReadBody(Body, frozen=True, kw_only=True):
     """Up to which message; everything said so far where left out."""
 
-    message_id: MessageKey | None = None
+    message_id: MessageRef | None = None
 
 
 class CannedReplyBody(Body, frozen=True, kw_only=True):
@@ -82,7 +90,7 @@ class CannedReplyBody(Body, frozen=True, kw_only=True):
 class MessagesQuery(Body, frozen=True, kw_only=True):
     """`before`: only messages older than this one; `sessionId`: only those of one session."""
 
-    before: MessageKey | None = None
+    before: MessageRef | None = None
     session_id: SessionKey | None = None
     limit: PageSize = 50
 
