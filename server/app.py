@@ -30,6 +30,7 @@ from server.decks import shuffled_deck
 from server.embedded import EmbeddedPostgres
 from server.figures import tell_figures
 from server.framing import framed_event
+from server.garbage import collect_rarely
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway
 from server.http.app import create_app
 from server.http.serving import serve_http
@@ -243,6 +244,7 @@ class _Server:
         nursery.start_soon(self._passivate)
         transport: Transport = await nursery.start(self._serve_websockets)
         tell_figures(self.metrics, transport, self.rooms, self.journal, self.pool, self.push)
+        collect_rarely()
         self._server_file.write(self.addresses)
         self.readiness.started = True
         log.info(

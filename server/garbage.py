@@ -1,0 +1,21 @@
+"""How often Python looks for unreachable cycles.
+
+Reference counts free nearly all that this server drops; what is left for the collector is a cycle
+now and then (a traceback, a task that was cancelled). Its full collections go over every object
+that lives, a thousand or so a room, and find next to nothing, while every table waits. With
+Python's own thresholds that comes about once a second under load; with these about once in several
+minutes. docs/performance.md has the figures.
+"""
+
+import gc
+
+YOUNG, MIDDLE, OLD = 10_000, 20, 100
+"""New objects until the young ones are looked through; how many such looks until the middle ones
+are, and of these until all are."""
+
+
+def collect_rarely() -> None:
+    """Have the process look for cycles rarely; what lives by now is never looked at again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, MIDDLE, OLD)
