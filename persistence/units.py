@@ -140,7 +140,7 @@ class CommitUnit:
 
 
 def encode_batch(units: list[CommitUnit]) -> bytes:
-    """Write units as the one document that `commit_batch` takes (see 0004_chat.sql)."""
+    """Write units as the one document that `commit_batch` takes (0004_chat.sql has it)."""
     # Rooms are locked in one order, whoever locks many of them (see persistence.seen).
     units = sorted(units, key=lambda unit: unit.key)
     rooms: list[tuple[object, ...]] = []

@@ -104,7 +104,7 @@ CREATE INDEX push_notifications_due ON push_notifications (next_attempt_at)
     WHERE status = 'pending';
 CREATE INDEX push_notifications_by_age ON push_notifications USING brin (created_at);
 
--- The journal. What was all of it is now the part for rooms.
+-- The journal. What was all of it is now the part for rooms; that for chats is in 0005.
 ALTER FUNCTION commit_batch(jsonb) RENAME TO commit_rooms;
 
 CREATE FUNCTION commit_batch(batch jsonb) RETURNS void LANGUAGE plpgsql AS $$
@@ -124,67 +124,5 @@ BEGIN
                r ->> 2, r ->> 3, r -> 4, from_ms((r ->> 6)::bigint), from_ms((r ->> 5)::bigint),
                from_ms((r ->> 6)::bigint)
         FROM jsonb_array_elements(batch -> 'PushQueued') r;
-    END IF;
-END $$;
-
--- The fence of conversations, and their rows: advances those of a batch, making those that begin, or
--- raises naming (in the error's detail) those that are no longer where their writer believes.
--- A row: session_id, seq, next_seq, unit_id, outside, opens, player_id, player_name, initial_message,
--- status, assigned_staff, assigned_staff_name, urgency, unread_by_player, unread_by_staff,
--- created_at, updated_at, waiting_since, first_reply_at, last_message_at, resolved_at.
-CREATE FUNCTION advance_chats(believed jsonb) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    advanced text[];
-BEGIN
-    INSERT INTO chat_sessions (id, player_id, player_name, initial_message, created_at, updated_at)
-    SELECT r ->> 0, r ->> 6, r ->> 7, r ->> 8, from_ms((r ->> 15)::bigint),
-           from_ms((r ->> 16)::bigint)
-    FROM jsonb_array_elements(believed) r WHERE (r ->> 5)::boolean;
-
-    WITH done AS (
-        UPDATE chat_sessions s
-        SET seq = (r ->> 2)::bigint, unit_id = (r ->> 3)::bigint, status = r ->> 9,
-            assigned_staff = r ->> 10, assigned_staff_name = r ->> 11, urgency = r ->> 12,
-            unread_by_player = (r ->> 13)::integer, unread_by_staff = (r ->> 14)::integer,
-            updated_at = from_ms((r ->> 16)::bigint), waiting_since = from_ms((r ->> 17)::bigint),
-            first_reply_at = from_ms((r ->> 18)::bigint),
-            last_message_at = from_ms((r ->> 19)::bigint),
-            resolved_at = from_ms((r ->> 20)::bigint)
-        FROM jsonb_array_elements(believed) r
-        WHERE s.id = r ->> 0 AND s.seq = (r ->> 1)::bigint AND s.outside = (r ->> 4)::bigint
-        RETURNING s.id
-    )
-    SELECT coalesce(array_agg(id), '{}') INTO advanced FROM done;
-    IF cardinality(advanced) <> jsonb_array_length(believed) THEN
-        RAISE EXCEPTION 'superseded' USING
-            ERRCODE = 'CR001',
-            DETAIL = (SELECT coalesce(string_agg(r ->> 0, E'\n'), '')
-                      FROM jsonb_array_elements(believed) r WHERE r ->> 0 <> ALL (advanced));
-    END IF;
-END $$;
-
-CREATE FUNCTION commit_chats(batch jsonb) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM advance_chats(batch -> 'ChatAdvance');
-
-    IF batch ? 'ChatMessagePut' THEN
-        INSERT INTO chat_messages (id, session_id, player_id, sender, sender_id, sender_name,
-                                   message_text, "timestamp", seq, source)
-        SELECT r ->> 0, r ->> 1, r ->> 2, r ->> 3, r ->> 4, r ->> 5, r ->> 6,
-               from_ms((r ->> 7)::bigint), (r ->> 8)::bigint, r ->> 9
-        FROM jsonb_array_elements(batch -> 'ChatMessagePut') r;
-    END IF;
-
-    IF batch ? 'ChatMarked' THEN
-        -- In the order in which they were decided: a message may be received and read in one unit.
-        UPDATE chat_messages m
-        SET status = r.status,
-            received_at = coalesce(m.received_at, r.at),
-            read_at = CASE WHEN r.status = 'read' THEN r.at END
-        FROM (SELECT DISTINCT ON (1, 2) e.r ->> 0 AS session_id, (e.r ->> 1)::bigint AS seq,
-                     e.r ->> 2 AS status, from_ms((e.r ->> 3)::bigint) AS at
-              FROM jsonb_array_elements(batch -> 'ChatMarked') WITH ORDINALITY e (r, n)
-              ORDER BY 1, 2, e.n DESC) r
-        WHERE m.session_id = r.session_id AND m.seq = r.seq;
     END IF;
 END $$;

@@ -292,7 +292,12 @@ CREATE TRIGGER chat_messages_not_truncated BEFORE TRUNCATE ON chat_messages
 -- The journal: the conversation's row is written whole, whatever stands in it, and what was written
 -- from outside is told in the commit that takes it out of the inbox.
 
-CREATE OR REPLACE FUNCTION advance_chats(believed jsonb) RETURNS void LANGUAGE plpgsql AS $$
+-- The fence of conversations, and their rows: advances those of a batch, making those that begin, or
+-- raises naming (in the error's detail) those that are no longer where their writer believes.
+-- A row: session_id, seq, next_seq, unit_id, outside, opens, player_id, player_name, initial_message,
+-- status, assigned_staff, assigned_staff_name, urgency, unread_by_player, unread_by_staff,
+-- created_at, updated_at, waiting_since, first_reply_at, last_message_at, resolved_at.
+CREATE FUNCTION advance_chats(believed jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     advanced text[];
 BEGIN
@@ -324,7 +329,7 @@ BEGIN
     END IF;
 END $$;
 
-CREATE OR REPLACE FUNCTION commit_chats(batch jsonb) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION commit_chats(batch jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM advance_chats(batch -> 'ChatAdvance');
 
