@@ -149,18 +149,19 @@ class _Batch:
         "_encode",
         "_encoded",
         "_for_operators",
-        "_joined",
         "_private_to",
         "_told",
         "alike",
         "first",
+        "joined",
     )
 
     def __init__(self, encode: Callable[[Hashable, Event], bytes], told: Sequence[Told]) -> None:
         self._encode = encode
         self._told = told
         self._encoded: dict[tuple[Hashable, int], bytes] = {}
-        self._joined: dict[Hashable, bytes] = {}
+        # What subscriptions of one kind see; all of one coding are one kind if they see the same.
+        self.joined: dict[Hashable, bytes] = {}
         self._for_operators = False
         self._private_to: set[UserId] | None = None
         self.first = _NEVER
@@ -171,7 +172,6 @@ class _Batch:
                 self._private_to = {*(self._private_to or ()), audience}
             elif audience is _OPERATORS:
                 self._for_operators = True
-        # Whether all subscribers of one coding see the same.
         self.alike = not self._for_operators and self._private_to is None
 
     def frames_for(self, to: Subscription) -> bytes:
@@ -182,10 +182,10 @@ class _Batch:
             private_to = self._private_to
             user_id = to._user_id if private_to and to._user_id in private_to else None
             kind = (kind, to.operator and self._for_operators, user_id)
-        frames = self._joined.get(kind)
+        frames = self.joined.get(kind)
         if frames is None:
             frames = b"".join([frame for _, frame in self.visible_to(to)])
-            self._joined[kind] = frames
+            self.joined[kind] = frames
         return frames
 
     def visible_to(self, to: Subscription) -> list[tuple[int, bytes]]:
@@ -207,6 +207,10 @@ class _Batch:
                     frame = self._encoded[key] = self._encode(coding, event)
                 visible.append((event.seq + (audience is _OPERATORS), frame))
         return visible
+
+
+def _nothing_ready(_: Hashable) -> None:
+    return None
 
 
 class Hub:
@@ -359,13 +363,16 @@ class Hub:
             return
         batch = _Batch(self._encode, told)
         first = batch.first
+        ready = batch.joined.get if batch.alike else _nothing_ready
         # A copy: an `enqueue` that finds its socket closed may unsubscribe.
         for subscription in tuple(members.subscriptions.values()):
             try:
                 if subscription._floor >= first:
                     self._publish_apart(subscription, batch)
                     continue
-                frames = batch.frames_for(subscription)
+                frames = ready(subscription._coding)
+                if frames is None:
+                    frames = batch.frames_for(subscription)
                 if frames:
                     subscription._enqueue(frames)
             except Exception as error:

@@ -14,6 +14,7 @@ from protocol.principal import Principal
 from protocol.replies import Changed, Ok
 
 InternalCommand = Tick | Seen | Unseen | Gone | TakenOver
+_STARTS_HANDS = (Tick, commands.Start)
 
 
 def decide(
@@ -156,7 +157,7 @@ def next_deadline(state: RoomState) -> int | None:
 
 def starts_hands(command: object) -> bool:
     """Whether a command may start a hand, and so needs a shuffled deck."""
-    return isinstance(command, Tick | commands.Start)
+    return isinstance(command, _STARTS_HANDS)
 
 
 def _play_deadline(state: RoomState) -> int | None:

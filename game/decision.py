@@ -67,6 +67,28 @@ class Decision:
     it is told anew.
     """
 
+    __slots__ = (
+        "_bans",
+        "_entries",
+        "_game",
+        "_hand",
+        "_places",
+        "_plays",
+        "_seats",
+        "_spectators",
+        "_transfers",
+        "changes",
+        "first_seq",
+        "for_staff",
+        "grants",
+        "personal",
+        "places_told",
+        "room_touched",
+        "state",
+        "told",
+        "touched_members",
+    )
+
     def __init__(self, state: RoomState) -> None:
         self.state = state
         self.first_seq = state.seq
@@ -86,7 +108,7 @@ class Decision:
         self._transfers = 0
         self._entries: dict[str, Waiting] = {}
         self._places = state.places
-        self.places_told = dict(self._places)
+        self.places_told = self._places.copy()
 
     @property
     def empty(self) -> bool:
@@ -259,7 +281,8 @@ class Decision:
             out.append(rows.game(room_id, state.game))
         if self._hand and state.hand is not None:
             out.append(rows.hand_play(state.hand, state.clock, state.vote))
-        out.extend(self._waitlist_rows())
+        if self._entries or self._places:
+            out.extend(self._waitlist_rows())
         for told in self.told:
             if told.audience is Audience.EVERYONE:
                 event = told.event

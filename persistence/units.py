@@ -1,5 +1,6 @@
 """What one commit holds: what an actor decided, as rows, and the fence that guards it."""
 
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -122,27 +123,24 @@ class CommitUnit:
         rows: the rows, in any order; those of one kind keep theirs.
     """
 
-    __slots__ = ("advance", "rows")
+    __slots__ = ("advance", "key", "rows")
 
     def __init__(self, advance: Advance | ChatAdvance, rows: list[Row]) -> None:
         self.advance = advance
-        self.rows = rows
-
-    @property
-    def key(self) -> str:
+        self.key = advance[0]
         """The id of the room, or of the chat session, that the unit belongs to."""
-        return self.advance[0]
+        self.rows = rows
 
     @property
     def queues_push(self) -> bool:
         """Whether a push notification is among the rows."""
-        return any(type(row) is PushQueued for row in self.rows)
+        return PushQueued in map(type, self.rows)
 
 
 def encode_batch(units: list[CommitUnit]) -> bytes:
     """Write units as the one document that `commit_batch` takes (0004_chat.sql has it)."""
     # Rooms are locked in one order, whoever locks many of them (see persistence.seen).
-    units = sorted(units, key=lambda unit: unit.key)
+    units = sorted(units, key=attrgetter("key"))
     rooms: list[tuple[object, ...]] = []
     chats: list[tuple[object, ...]] = []
     for unit in units:

@@ -25,6 +25,9 @@ class Coding(Enum):
     MSGPACK = MSGPACK_SUBPROTOCOL
     JSON = JSON_SUBPROTOCOL
 
+    # Looked up for each event and socket; an enum's own hash is a call in Python.
+    __hash__ = object.__hash__
+
 
 class BadMessage(Refused):
     """A frame that is no valid command; `re` is its id where that much was readable."""

@@ -81,6 +81,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._outcomes: dict[tuple[str, str], Counter] = {}
         self._commands = Counter(
             "cardroom_commands",
             "Commands by type and outcome (ok, or the error code).",
@@ -139,7 +140,11 @@ class Metrics:
 
     def command(self, kind: str, outcome: str, seconds: float) -> None:
         """Count a command: `kind` is its wire type, `outcome` is ``ok`` or its error code."""
-        self._commands.labels(kind, outcome).inc()
+        counter = self._outcomes.get((kind, outcome))
+        if counter is None:
+            # The library's own look-up costs more than counting does.
+            counter = self._outcomes[kind, outcome] = self._commands.labels(kind, outcome)
+        counter.inc()
         self._command_s.observe(seconds)
 
     def decided(self, seconds: float) -> None:

@@ -7,6 +7,7 @@ database; nothing of it was told to anyone.
 
 import time
 from collections.abc import Callable
+from math import inf
 
 import structlog
 import trio
@@ -81,7 +82,7 @@ class RoomActor:
     def idle_since(self) -> float | None:
         """When the room last had something to do; None while it is watched or has a deadline."""
         state = self._state
-        if state is None or self._due_at(state) is not None or state.hand is not None:
+        if state is None or self._due_at() is not None or state.hand is not None:
             return None
         return None if self._services.hub.subscribers(self._channel) else self._active_at
 
@@ -123,11 +124,12 @@ class RoomActor:
             if taken_over:
                 await self._serve([TakenOver()])
             while True:
+                due_at = self._due_at()
                 messages = await self.mailbox.receive(
-                    deadline=self._deadline(), limit=MAX_BATCH_MESSAGES
+                    deadline=self._deadline(due_at), limit=MAX_BATCH_MESSAGES
                 )
                 self._active_at = trio.current_time()
-                if not messages or self._due():
+                if not messages or (due_at is not None and due_at <= self._services.now()):
                     # After what came in time, and however much else keeps the room busy.
                     messages.append(Tick())
                 await self._serve(messages)
@@ -138,21 +140,16 @@ class RoomActor:
         finally:
             self._state = None
 
-    def _deadline(self) -> float:
-        assert self._state is not None
-        due = self._due_at(self._state)
-        if due is None:
-            return float("inf")
-        return trio.current_time() + max(0, due - self._services.now()) / 1000
+    def _deadline(self, due_at: int | None) -> float:
+        """Return a moment (UTC, ms) on trio's clock."""
+        if due_at is None:
+            return inf
+        return trio.current_time() + max(0, due_at - self._services.now()) / 1000
 
-    def _due(self) -> bool:
-        assert self._state is not None
-        due = self._due_at(self._state)
-        return due is not None and due <= self._services.now()
-
-    def _due_at(self, state: RoomState) -> int | None:
+    def _due_at(self) -> int | None:
         """Return when the room has to do something by itself; what is left to tell is overdue."""
-        return 0 if state.untold else next_deadline(state)
+        assert self._state is not None
+        return 0 if self._state.untold else next_deadline(self._state)
 
     async def _serve(self, messages: list[Message]) -> None:
         """Handle messages; if that ends this life, the next one has those not yet dealt with."""
@@ -184,9 +181,10 @@ class RoomActor:
 
     async def _attempt(self, messages: list[Message]) -> list[Message]:
         """Decide messages on the state and commit them as one unit; return those left undone."""
-        if any(isinstance(message, Disowned) for message in messages):
+        kinds = {type(message) for message in messages}
+        if Disowned in kinds:
             await self._reload()
-        elif any(isinstance(message, WrittenOutside) for message in messages):
+        elif WrittenOutside in kinds:
             await self._look_outside()
         if self._state is not None and self._state.untold:
             await self._tell_outside()
@@ -201,7 +199,7 @@ class RoomActor:
                 # Who may watch is for the committed state to say.
                 undone.append(message)
                 continue
-            if isinstance(message, Ask):
+            if isinstance(message, Ask) and message.key is not None:
                 if message.key in batch.keys:
                     undone.append(message)
                     continue
@@ -366,10 +364,18 @@ class RoomActor:
         """Publish and reply what has been committed. Called before any other task runs."""
         batch.applied = True
         self._close(batch.messages)
-        telling.publish(batch, self._services)
-        for ask, reply in batch.answers:
-            self._outcomes.remember(ask, reply)
-        batch.answer_all()
+        # A socket whose command it was has the event and its answer by one send.
+        senders = [ask.subscriber for ask, _ in batch.answers if ask.subscriber is not None]
+        for sender in senders:
+            sender.cork()
+        try:
+            telling.publish(batch, self._services)
+            for ask, reply in batch.answers:
+                self._outcomes.remember(ask, reply)
+            batch.answer_all()
+        finally:
+            for sender in senders:
+                sender.uncork()
         telling.settle_subscriptions(batch, self._services)
 
     # Failure

@@ -23,6 +23,19 @@ class Batch:
         now: UTC in milliseconds, one moment for the whole batch.
     """
 
+    __slots__ = (
+        "_epoch",
+        "_rows",
+        "answers",
+        "applied",
+        "keys",
+        "messages",
+        "now",
+        "out",
+        "state",
+        "tokens",
+    )
+
     def __init__(self, state: RoomState, now: int) -> None:
         self.state = state
         self.now = now

@@ -1,7 +1,7 @@
 """What a room's mailbox takes."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from actors.hub import Subscriber, Subscription
 from game.decide import InternalCommand
@@ -9,6 +9,16 @@ from protocol.commands import AnyRoomCommand
 from protocol.errors import Refused
 from protocol.principal import Principal
 from protocol.replies import Ok
+
+
+class Sender(Subscriber, Protocol):
+    """The socket that a command came by."""
+
+    def cork(self) -> None:
+        """Gather what is enqueued until `uncork`; called again before that, it does nothing."""
+
+    def uncork(self) -> None:
+        """Send what was gathered, in one go; without `cork` it does nothing."""
 
 
 class Ask(NamedTuple):
@@ -21,7 +31,7 @@ class Ask(NamedTuple):
     principal: Principal
     source: str
     answer: Callable[[Ok | Refused], None]
-    subscriber: Subscriber | None = None
+    subscriber: Sender | None = None
 
     @property
     def key(self) -> tuple[str, str] | None:

@@ -31,6 +31,8 @@ def holder(state: RoomState, seat_index: int) -> Waiting | None:
 
 def next_expiry(state: RoomState) -> int | None:
     """Return when the next offer ends (UTC, ms), if there is one."""
+    if not state.waitlist:
+        return None
     ends = [entry.expires_at for entry in state.waitlist if entry.expires_at is not None]
     return min(ends, default=None)
 

@@ -66,7 +66,10 @@ class Session:
         "_text",
         "_turns",
         "coding",
+        "cork",
+        "enqueue",
         "is_staff",
+        "uncork",
         "user_id",
     )
 
@@ -74,6 +77,10 @@ class Session:
         self.coding = coding
         self.user_id = ""
         self.is_staff = False
+        # The hub's subscriber is the socket itself.
+        self.enqueue = connection.enqueue
+        self.cork = connection.cork
+        self.uncork = connection.uncork
         self._gateway = gateway
         self._connection = connection
         self._text = coding is Coding.JSON
@@ -110,11 +117,7 @@ class Session:
         """Leave everything; who fell silent was there until they last spoke."""
         self._gateway.left(self, self._spoke_at() if code == CloseCode.IDLE else None)
 
-    # The hub's subscriber
-
-    def enqueue(self, frames: bytes) -> None:
-        """Send ready frames."""
-        self._connection.enqueue(frames)
+    # For presence and the gateway
 
     def take_seen_at(self) -> int | None:
         """Return when the last message came (UTC, ms) if one came since the last call."""
@@ -458,7 +461,7 @@ class Session:
     # Out
 
     def _send(self, message: object) -> None:
-        self._connection.enqueue(self._framed(message))
+        self.enqueue(self._framed(message))
 
     def _refuse(self, re: int | None, refusal: Refused) -> None:
         self._send(refusal.reply(re))

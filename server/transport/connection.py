@@ -1,12 +1,12 @@
-"""One socket: a reading task, and a writing task only while the socket is full.
+"""One socket: read when it has something, with a writing task only while it is full.
 
 The life of a connection: half-open until its handshake is answered; open while `closed` is false;
 closing from its Close frame on, when all that still comes in is thrown away; dropped. A method of
 this class never waits, so a caller's loop over many connections cannot be held up by one of them.
 
-`Session.on_closed` is called from the reading task alone. Closing therefore only wakes that task,
-with trio's own means for sockets that are about to be closed: a hub that meets a slow client in the
-middle of a fan-out does not find its set of subscribers changed under it.
+`Session.on_closed` is called from the reader's tasks alone. Closing therefore only tells the reader
+of it: a hub that meets a slow client in the middle of a fan-out does not find its set of
+subscribers changed under it.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Connection(SendingSocket):
         "_close_code",
         "_close_reason",
         "_core",
+        "_corked",
         "_drop_at",
         "_expected",
         "_head",
@@ -96,6 +97,7 @@ class Connection(SendingSocket):
         self._incoming = Incoming()
         self._close_code = ABNORMAL
         self._close_reason = ""
+        self._corked: list[bytes] | None = None
         self._expected: tuple[float, int, str] | None = None
         self._drop_at = self.due = now + shared.limits.handshake_timeout_s
 
@@ -112,11 +114,25 @@ class Connection(SendingSocket):
         """
         if self.closed:
             return
+        if self._corked is not None:
+            self._corked.append(frames)
+            return
         self._put(frames)
         if self._queue is not None and self._queue_is_over_limit():
             self._shared.counters.slow_closes += 1
             self._forget_queue()
             self.close(TOO_SLOW, "too slow")
+
+    def cork(self) -> None:
+        """Gather what is enqueued from now on, until `uncork`; the caller must not wait before."""
+        if self._corked is None:
+            self._corked = []
+
+    def uncork(self) -> None:
+        """Send what was gathered in one go; a send costs more than all else that is done for it."""
+        corked, self._corked = self._corked, None
+        if corked:
+            self.enqueue(b"".join(corked))
 
     def close(self, code: int, reason: str = "", *, after: bytes = b"") -> None:
         """Send what is queued, then a Close frame, then drop the socket; returns at once.
@@ -129,6 +145,7 @@ class Connection(SendingSocket):
             reason: Text for the peer, cut to what a Close frame holds.
             after: Ready frames to send in front of the Close frame.
         """
+        self.uncork()
         if not self.closed:
             self._close(code, reason, after=after, fail=False)
 
@@ -148,36 +165,44 @@ class Connection(SendingSocket):
 
     # For the transport.
 
-    async def run(self) -> None:
-        """Read until the socket is gone. Cancelled, it closes with 1001 as far as that goes."""
-        leaving = GOING_AWAY
+    def readable(self) -> None:
+        """Receive what the socket has, up to `RECV_BYTES`. The reader calls it."""
         try:
-            while not self.dropped:
-                try:
-                    await trio.lowlevel.wait_readable(self._sock)
-                    data = self._sock.recv(RECV_BYTES)
-                except BlockingIOError:
-                    continue
-                except trio.ClosedResourceError:
-                    pass  # woken by `close` or `drop`
-                except OSError:
-                    self.drop()
-                else:
-                    self._receive(data)
-                    del data  # or every idle connection would keep its last bytes
-                if self.closed:
-                    self._tell_closed()
+            self._receive(self._sock.recv(RECV_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            self.drop()
         except Exception:
             _log.exception("websocket_failed", connection=self.id, peer=self.peer)
-            leaving = INTERNAL_ERROR
-        finally:
-            if self._session is not None and not self.closed:
-                self._close(leaving, "", after=b"", fail=True)
-            self.drop()
+            self.end(INTERNAL_ERROR)
+        if self.closed:
+            self._tell_closed()
+
+    def settle(self) -> None:
+        """Tell the session that it has ended, and leave if the socket is gone. The reader calls it.
+
+        Repeated calls do nothing.
+        """
+        if self.dropped:
             if self._head is not None:
+                self._head = None
                 self._shared.counters.handshake_failures += 1
             self._shared.left(self)
-            self._tell_closed()
+        self._tell_closed()
+
+    def end(self, code: int) -> None:
+        """Close as far as the socket takes that at once, and drop the socket."""
+        if self._session is not None and not self.closed:
+            self._close(code, "", after=b"", fail=True)
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the socket at once; repeated calls do nothing."""
+        if not self.dropped:
+            self._shared.reader.forget(self._sock)
+            super().drop()
+            self._shared.reader.ended(self)
 
     def check(self, now: float) -> None:
         """Do what has become due; sets `due` anew. The sweep calls it."""
@@ -281,6 +306,16 @@ class Connection(SendingSocket):
 
     def _receive_frames(self, data: bytes) -> None:
         core = self._core
+        if not core.reader.buffer:
+            try:
+                message = self._incoming.take_short(data, self._shared.limits)
+            except MessageRefused as refused:
+                self._close(refused.code, refused.reason, after=b"", fail=True)
+                return
+            if message is not None:
+                self._shared.counters.frames_in += 1
+                self._deliver(message)
+                return
         core.receive_data(data)
         frames = core.events_received()
         self._shared.counters.frames_in += len(frames)
@@ -339,7 +374,7 @@ class Connection(SendingSocket):
             self._put(after)
         self._flush_core()
         if not self.dropped:
-            self._wake()
+            self._shared.reader.ended(self)
 
     def _flush_core(self) -> None:
         for data in self._core.data_to_send():

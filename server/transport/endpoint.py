@@ -62,7 +62,7 @@ NATIVE = Dialect(PING, {})
 
 
 class Session(Protocol):
-    """What one open connection talks to. Both methods are called from the reading task."""
+    """What one open connection talks to. Both methods are called from the reader's tasks."""
 
     def on_message(self, data: bytes | str) -> None:
         """Take one message, without waiting for anything.

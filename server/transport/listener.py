@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
+from contextlib import closing
 
 import structlog
 import trio
 
-from server.transport.connection import Connection
+from server.transport.connection import GOING_AWAY, Connection
 from server.transport.endpoint import Route
 from server.transport.limits import Counters, TransportLimits
+from server.transport.reading import Reader
 from server.transport.shared import Shared
 
 # What the kernel may keep for a peer that does not read. Left alone it keeps megabytes, and the
@@ -95,7 +97,7 @@ class Transport:
         await self._emptied()
 
     async def _emptied(self) -> None:
-        """Wait for the last reading task to end."""
+        """Wait for the last connection to leave."""
         while self._shared.all:
             await self._shared.emptied.wait()
 
@@ -129,8 +131,14 @@ class Transport:
             sock.close()
             return
         connection = Connection(sock, _peer(address), self._shared)
+        self._shared.reader.add(sock, connection)
         self._shared.entered(connection)
-        self._shared.nursery.start_soon(connection.run)
+
+    def end_all(self) -> None:
+        """Close every connection with 1001 as far as its socket takes that at once, and drop it."""
+        for connection in tuple(self._shared.all):
+            connection.end(GOING_AWAY)
+            connection.settle()
 
     async def sweep(self) -> None:
         """Look at every connection's deadlines, all from one task."""
@@ -165,20 +173,24 @@ async def serve(
             `Origin`, which no browser sends, is let in always.
         task_status: For `nursery.start`.
     """
-    async with trio.open_nursery() as nursery:
-        shared = Shared(nursery, route, limits, allowed_origins)
-        transport = Transport(shared, listen_sockets)
-        try:
-            for listener in listen_sockets:
-                listener.setblocking(False)
-                # Sockets that it accepts inherit this.
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER_BYTES)
-                nursery.start_soon(transport.accept, listener)
-            nursery.start_soon(transport.sweep)
-            task_status.started(transport)
-            await trio.sleep_forever()
-        finally:
-            transport.stop_accepting()
+    with closing(Reader()) as reader:
+        async with trio.open_nursery() as nursery:
+            shared = Shared(nursery, reader, route, limits, allowed_origins)
+            transport = Transport(shared, listen_sockets)
+            try:
+                for listener in listen_sockets:
+                    listener.setblocking(False)
+                    # Sockets that it accepts inherit this.
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER_BYTES)
+                    nursery.start_soon(transport.accept, listener)
+                nursery.start_soon(shared.reader.read)
+                nursery.start_soon(shared.reader.settle)
+                nursery.start_soon(transport.sweep)
+                task_status.started(transport)
+                await trio.sleep_forever()
+            finally:
+                transport.stop_accepting()
+                transport.end_all()
 
 
 def _peer(address: object) -> str:

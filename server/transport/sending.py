@@ -46,7 +46,7 @@ class SendingSocket:
         self._end_wanted = False
 
     def drop(self) -> None:
-        """Close the socket at once and wake who waits for it; repeated calls do nothing."""
+        """Close the socket at once; repeated calls do nothing."""
         if self.dropped:
             return
         self.dropped = self.closed = True
@@ -54,12 +54,8 @@ class SendingSocket:
             # Nobody reads what is in the kernel's buffer either: a reset frees it now.
             self._queue = None
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._wake()
+            trio.lowlevel.notify_closing(self._sock)  # to the task of the queue
         self._sock.close()
-
-    def _wake(self) -> None:
-        """Make the tasks that wait for the socket look at what has become of it."""
-        trio.lowlevel.notify_closing(self._sock)
 
     def _put(self, data: bytes) -> None:
         """Send now if nothing waits, else later; without regard to limits."""
@@ -122,7 +118,7 @@ class SendingSocket:
     async def _drain(self) -> None:
         """Write the queue until it is empty or the socket is dropped.
 
-        Cancelled, it leaves the queue as it is: the reading task drops the socket.
+        Cancelled, it leaves the queue as it is: the transport drops the socket.
         """
         counters = self._shared.counters
         while self._queue is not None:

@@ -8,6 +8,7 @@ import trio
 
 from server.transport.endpoint import Route
 from server.transport.limits import Counters, TransportLimits
+from server.transport.reading import Reader
 
 if TYPE_CHECKING:
     from server.transport.connection import Connection
@@ -17,7 +18,8 @@ class Shared:
     """Configuration, counters and the set of live connections.
 
     Attributes:
-        nursery: Runs the reading tasks, and a writing task for each socket that is full.
+        nursery: Runs a writing task for each socket that is full.
+        reader: Waits for all sockets.
         all: Every socket that is not dropped yet, half-open ones included.
         emptied: Set, and replaced, when the last connection has left.
         half_open: Those without a finished handshake, oldest first.
@@ -32,17 +34,20 @@ class Shared:
         "half_open",
         "limits",
         "nursery",
+        "reader",
         "route",
     )
 
     def __init__(
         self,
         nursery: trio.Nursery,
+        reader: Reader,
         route: Route,
         limits: TransportLimits,
         allowed_origins: frozenset[str] | None,
     ) -> None:
         self.nursery = nursery
+        self.reader = reader
         self.route = route
         self.limits = limits
         self.allowed_origins = allowed_origins

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.room import RoomActor
+from actors.room import Ask, RoomActor
 from game import membership
 from game.presence import Tick
 from persistence import hydration, nodes
@@ -31,7 +31,7 @@ from tests.support.live_rooms import (
     post,
     running,
 )
-from tests.support.rooms import AWAY, HOST, comparable
+from tests.support.rooms import AWAY, HOST, comparable, principal
 
 pytestmark = pytest.mark.fail_after(60)
 
@@ -201,6 +201,25 @@ async def test_what_waits_is_committed_as_one_unit(club: Club, saboteur: Saboteu
         replies = [await answer.get() for answer in answers]
     assert [reply.seq for reply in replies] == [1, 2, 3]
     assert len(saboteur.units) == 1
+
+
+async def test_an_event_and_the_answer_to_its_command_are_one_send(club: Club) -> None:
+    socket, answered = Socket("ann"), trio.Event()
+
+    def answer(reply: Ok | Refused) -> None:
+        socket.enqueue(msgspec.json.encode(reply) + b"\n")
+        answered.set()
+
+    async with running(club.actor()) as actor:
+        await ask(actor, "ann", commands.Join())
+        (await attach(actor, "ann", socket)).release(0)
+        actor.mailbox.put_nowait(
+            Ask(commands.Seat(seat_index=0, buy_in=1_000), principal("ann"), "test", answer, socket)
+        )
+        await answered.wait()
+        assert [message["type"] for message in socket.got][-1] == "ok"
+        assert len(socket.got) > 1
+        assert socket.sends == 1
 
 
 async def test_a_hand_may_end_and_the_next_begin_in_one_unit(

@@ -6,6 +6,7 @@ Where time matters it stands still (`mock_clock`) until the test says that some 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 import pytest
@@ -21,6 +22,7 @@ from tests.integration.transport_harness import (
     PONG,
     TEXT,
     RecordingEndpoint,
+    RecordingSession,
     connected,
     dialled,
     echo,
@@ -157,6 +159,60 @@ async def test_a_close_comes_behind_what_was_enqueued_and_ends_the_socket() -> N
             await peer.read_end()  # although this peer never answers with a Close
         assert served.session.messages == [b"1"]
         assert served.session.closes == [(4503, "r" * 200)]
+
+
+async def test_what_is_corked_is_sent_in_one_go_and_before_a_close() -> None:
+    def handle(connection: Connection, data: bytes | str) -> None:
+        connection.cork()
+        connection.cork()
+        for part in (b"one", b"two"):
+            connection.enqueue(frame(part, text=False))
+        if data == b"close":
+            connection.close(1000, "bye")
+        connection.uncork()
+        connection.uncork()
+
+    async with serving(handle=handle) as served:
+        async with connected(served.port) as peer:
+            before = served.transport.counters.frames_out
+            await peer.send(masked(BINARY, b"go on"))
+            assert [await peer.read_frame(), await peer.read_frame()] == [
+                (BINARY, b"one"),
+                (BINARY, b"two"),
+            ]
+            assert served.transport.counters.frames_out == before + 1
+            await peer.send(masked(BINARY, b"close"))
+            assert [await peer.read_frame(), await peer.read_frame()] == [
+                (BINARY, b"one"),
+                (BINARY, b"two"),
+            ]
+            assert await peer.read_close() == (1000, "bye")
+
+
+async def until_closed(session: RecordingSession, scope: trio.CancelScope) -> None:
+    await session.closing()
+    scope.cancel()
+
+
+async def test_a_socket_that_another_ones_message_drops_is_not_read_any_more() -> None:
+    def handle(connection: Connection, data: bytes | str) -> None:
+        for session in served.endpoint.sessions:
+            if session.connection is not connection:
+                session.connection.drop()
+
+    async with serving(handle=handle) as served:
+        async with connected(served.port) as one, connected(served.port) as two:
+            # No step of the server is between the two: both sockets are readable at its next look.
+            for peer in (one, two):
+                os.write(peer.stream.socket.fileno(), masked(BINARY, b"me first"))
+            first, second = served.endpoint.sessions
+            with trio.fail_after(PATIENCE_S):
+                async with trio.open_nursery() as nursery:
+                    for session in (first, second):
+                        nursery.start_soon(until_closed, session, nursery.cancel_scope)
+            assert sorted([first.messages, second.messages]) == [[], [b"me first"]]
+            assert sorted([first.closes, second.closes]) == [[], [(1006, "")]]
+            assert served.transport.connections == 1
 
 
 async def test_on_closed_is_never_called_from_within_close() -> None:

@@ -44,10 +44,26 @@ class Socket:
         self.user_id = user_id
         self.is_staff = is_staff
         self.got: list[dict[str, Any]] = []
+        self.sends = 0
+        self._corked: list[bytes] | None = None
 
     def enqueue(self, frames: bytes) -> None:
         """Take frames, one JSON document a line."""
+        if self._corked is not None:
+            self._corked.append(frames)
+            return
+        self.sends += 1
         self.got += [msgspec.json.decode(line) for line in frames.splitlines()]
+
+    def cork(self) -> None:
+        """Gather what comes until `uncork`."""
+        self._corked = self._corked or []
+
+    def uncork(self) -> None:
+        """Take what was gathered."""
+        corked, self._corked = self._corked, None
+        if corked:
+            self.enqueue(b"".join(corked))
 
 
 class Club:
