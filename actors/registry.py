@@ -30,6 +30,7 @@ from actors.supervisor import (
     Backoff,
     ChildSpec,
     Intensity,
+    Quarantine,
     Restart,
     Supervisor,
     crash_id,
@@ -236,6 +237,27 @@ class Registry(Generic[K, A]):
             and not len(entry.actor.mailbox)
         ]
         return sum(self.passivate(key) for key in idle)
+
+    def quarantined(self) -> dict[K, Quarantine]:
+        """Tell which actors crashed too often, and why."""
+        quarantined = self._supervisor.quarantined
+        found = {}
+        for key, entry in self._entries.items():
+            if entry.state is State.QUARANTINED:
+                quarantine = quarantined.get(entry.actor.name)
+                if quarantine is not None:
+                    found[key] = quarantine
+        return found
+
+    def lift(self, key: K) -> bool:
+        """Let a quarantined actor go on, with all its restarts to use up again.
+
+        False when it is not in quarantine. Raises `SupervisorStopped`.
+        """
+        if key not in self.quarantined():
+            return False
+        self._supervisor.lift(self._entries[key].actor.name)
+        return True
 
     async def stop_all(self, within_s: float) -> int:
         """End all actors for good: close their mailboxes, let them finish, cancel who is late.

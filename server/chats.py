@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 import trio
 
-from actors.chat import ACTOR_PREFIX, ChatAsk, ChatServices, ChatSessionActor, WrittenOutside
+from actors.chat import ChatAsk, ChatServices, ChatSessionActor, WrittenOutside
 from actors.registry import Registry
 from actors.supervisor import Intensity, Quarantine, Supervisor, crash_id
 from persistence.errors import Unavailable
@@ -41,7 +41,6 @@ class Chats:
         on_crash: Callable[[], None],
     ) -> None:
         self.hub = services.hub
-        self._supervisor = supervisor
         self._timeout_s = timeout_s
         self._on_crash = on_crash
         self._registry: Registry[str, ChatSessionActor] = Registry(
@@ -125,19 +124,11 @@ class Chats:
 
     def quarantined(self) -> dict[str, Quarantine]:
         """Tell which sessions crashed too often, and why."""
-        return {
-            name.removeprefix(ACTOR_PREFIX): quarantine
-            for name, quarantine in self._supervisor.quarantined.items()
-            if name.startswith(ACTOR_PREFIX)
-        }
+        return self._registry.quarantined()
 
-    def lift(self, session_id: str) -> None:
-        """Let a quarantined session go on.
-
-        Raises:
-            KeyError: it is not in quarantine.
-        """
-        self._supervisor.lift(f"{ACTOR_PREFIX}{session_id}")
+    def lift(self, session_id: str) -> bool:
+        """Let a quarantined session go on; False if it is not in quarantine."""
+        return self._registry.lift(session_id)
 
     def passivate_idle(self, idle_s: float) -> int:
         """Let sessions leave memory that had nothing to do for so many seconds; return how many."""

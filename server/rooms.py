@@ -11,7 +11,6 @@ import structlog
 from actors.hub import Hub, Subscriber, Subscription
 from actors.registry import Registry, State
 from actors.room import (
-    ACTOR_PREFIX,
     Ask,
     Attach,
     Message,
@@ -59,7 +58,6 @@ class Rooms:
         on_crash: Callable[[], None],
         on_quarantine: Callable[[str], None],
     ) -> None:
-        self._supervisor = supervisor
         self._services = services
         self._timeout_s = timeout_s
         self._on_crash = on_crash
@@ -199,19 +197,11 @@ class Rooms:
 
     def quarantined(self) -> dict[str, Quarantine]:
         """Tell which rooms crashed too often, and why."""
-        return {
-            name.removeprefix(ACTOR_PREFIX): quarantine
-            for name, quarantine in self._supervisor.quarantined.items()
-            if name.startswith(ACTOR_PREFIX)
-        }
+        return self._registry.quarantined()
 
-    def lift(self, room_id: str) -> None:
-        """Let a quarantined room go on.
-
-        Raises:
-            KeyError: it is not in quarantine.
-        """
-        self._supervisor.lift(f"{ACTOR_PREFIX}{room_id}")
+    def lift(self, room_id: str) -> bool:
+        """Let a quarantined room go on; False if it is not in quarantine."""
+        return self._registry.lift(room_id)
 
     def lost(self, room_id: str) -> None:
         """Let go of a room that another process has taken over."""

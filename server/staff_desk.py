@@ -124,6 +124,7 @@ class StaffDesk:
             await accounts.note_action(
                 pool, by=principal, action="lift_room", room_id=room_id, now=now_ms()
             )
+        # Somebody else may have done so meanwhile; then all is as both wanted it.
         self._rooms.lift(room_id)
 
     async def quarantined_chats(self, principal: Principal) -> Sequence[QuarantinedChat]:
@@ -156,7 +157,7 @@ class StaffDesk:
             await accounts.note_action(
                 pool, by=principal, action="lift_chat", subject_id=session_id, now=now_ms()
             )
-        self._sessions.lift(session_id)
+        self._sessions.lift(session_id)  # or somebody else has, as with rooms
 
 
 def _require_staff(principal: Principal) -> None:

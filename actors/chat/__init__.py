@@ -4,12 +4,11 @@
 `outcomes` what a command is answered that the database knows already.
 """
 
-from actors.chat.actor import ACTOR_PREFIX, ChatSessionActor
+from actors.chat.actor import ChatSessionActor
 from actors.chat.messages import ChatAsk, Opening, WrittenOutside
 from actors.chat.services import ChatServices
 
 __all__ = [
-    "ACTOR_PREFIX",
     "ChatAsk",
     "ChatServices",
     "ChatSessionActor",

@@ -28,9 +28,6 @@ from protocol.replies import Ok
 
 log = structlog.stdlib.get_logger(__name__)
 
-ACTOR_PREFIX = "chat:"
-"""Before the session's id in the actor's name among the supervisor's children."""
-
 MAX_BATCH_ASKS = 64
 MAX_ATTEMPTS = 16
 AWAY_PAUSE_S = 0.1
@@ -59,7 +56,7 @@ class ChatSessionActor:
     @property
     def name(self) -> str:
         """The name among the supervisor's children."""
-        return f"{ACTOR_PREFIX}{self.session_id}"
+        return f"chat:{self.session_id}"
 
     @property
     def idle_since(self) -> float | None:

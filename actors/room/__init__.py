@@ -4,12 +4,11 @@
 message: `deciding`, `batch`, `outcomes`, `telling`, `refusals`. `services` is what all rooms share.
 """
 
-from actors.room.actor import ACTOR_PREFIX, RoomActor
+from actors.room.actor import RoomActor
 from actors.room.messages import Ask, Attach, Message, WrittenOutside
 from actors.room.services import RoomServices
 
 __all__ = [
-    "ACTOR_PREFIX",
     "Ask",
     "Attach",
     "Message",

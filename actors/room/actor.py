@@ -37,9 +37,6 @@ from protocol.replies import Ok
 
 log = structlog.stdlib.get_logger(__name__)
 
-ACTOR_PREFIX = "room:"
-"""Before the room's id in the actor's name among the supervisor's children."""
-
 MAX_BATCH_MESSAGES = 64
 AWAY_PAUSE_S = 0.1
 MAX_ATTEMPTS = 4
@@ -76,7 +73,7 @@ class RoomActor:
     @property
     def name(self) -> str:
         """The name among the supervisor's children."""
-        return f"{ACTOR_PREFIX}{self.room_id}"
+        return f"room:{self.room_id}"
 
     @property
     def idle_since(self) -> float | None:

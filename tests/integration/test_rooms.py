@@ -1,6 +1,7 @@
 """Rooms that are brought to life on demand, over a real database."""
 
 from collections.abc import AsyncIterator
+from unittest.mock import create_autospec
 
 import pytest
 import trio
@@ -9,7 +10,9 @@ from actors.supervisor import Intensity, Supervisor
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from protocol.replies import Joined
+from server.chats import Chats
 from server.rooms import Rooms
+from server.staff_desk import StaffDesk
 from tests.support.live_rooms import AS_JOURNAL, Club, open_club
 from tests.support.rooms import principal
 
@@ -32,26 +35,34 @@ async def execute(club: Club, statement: str) -> None:
         await conn.execute(statement.encode())
 
 
-async def test_a_room_that_cannot_be_read_is_set_aside_until_it_is_lifted(
-    club: Club, nursery: trio.Nursery
-) -> None:
+@pytest.fixture
+async def rooms(club: Club, nursery: trio.Nursery) -> Rooms:
     supervisor = Supervisor()
     await nursery.start(supervisor.run)
-    set_aside: list[str] = []
-    rooms = Rooms(
+    return Rooms(
         supervisor=supervisor,
         services=club.services,
         intensity=Intensity(2, 60.0),
         timeout_s=15.0,
         on_crash=lambda: None,
-        on_quarantine=set_aside.append,
+        on_quarantine=lambda _: None,
     )
+
+
+async def set_aside(club: Club, rooms: Rooms) -> None:
+    """Make the room crash too often."""
     await execute(club, BREAK)
     for _ in range(2):
         with pytest.raises(Refused) as caught:
             await rooms.ask("room-1", commands.Join(), principal("ann"), "test")
         assert caught.value.code is ErrorCode.ROOM_UNAVAILABLE
-    assert set_aside == ["room-1"] == list(rooms.quarantined())
+    assert list(rooms.quarantined()) == ["room-1"]
+
+
+async def test_a_room_that_cannot_be_read_is_set_aside_until_it_is_lifted(
+    club: Club, rooms: Rooms
+) -> None:
+    await set_aside(club, rooms)
     with pytest.raises(Refused) as caught:
         await rooms.ask("no-room", commands.Join(), principal("ann"), "test")
     assert caught.value.code is ErrorCode.NOT_FOUND
@@ -60,4 +71,17 @@ async def test_a_room_that_cannot_be_read_is_set_aside_until_it_is_lifted(
     rooms.lift("room-1")
     reply = await rooms.ask("room-1", commands.Join(), principal("ann"), "test")
     assert isinstance(reply, Joined)
+    assert not rooms.quarantined()
+    assert not rooms.lift("room-1")
+
+
+async def test_two_of_staff_may_lift_a_room_at_once(club: Club, rooms: Rooms) -> None:
+    await set_aside(club, rooms)
+    await execute(club, MEND)
+    # The desk asks for nothing of chats here.
+    staff = StaffDesk(club.database(), rooms, create_autospec(Chats, instance=True), 0)
+    async with trio.open_nursery() as both:
+        for name in ("sue", "sam"):
+            both.start_soon(staff.lift_room, principal(name, "staff"), "room-1")
+    await rooms.ask("room-1", commands.Join(), principal("ann"), "test")
     assert not rooms.quarantined()
