@@ -139,12 +139,13 @@ def push(sessions: int, rate: float, seconds: float, out: Path | None) -> None:
 
 @bench.command()
 @click.option("--rooms", default=1000, show_default=True, help="Live rooms; half are in a hand.")
+@click.option("--rounds", default=3, show_default=True, help="Starts of each kind.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
-def startup(rooms: int, out: Path | None) -> None:
-    """Kill a server (-9) with many rooms, and measure how it comes back."""
+def startup(rooms: int, rounds: int, out: Path | None) -> None:
+    """Measure starts: the first, on an empty club, and after a kill (-9) with many rooms."""
     from bench.startup import report
 
-    sys.exit(trio.run(report, rooms, out))
+    sys.exit(trio.run(report, rooms, rounds, out))
 
 
 @bench.command()

@@ -36,43 +36,43 @@ SELECT r.id, r.code, r.host_id, {", ".join(f"r.{name}" for name in _SETTINGS)},
        r.next_settings, r.closing, r.rigged_deck,
        to_ms(r.created_at) AS created_at, to_ms(r.closed_at) AS closed_at, g.seq, g.owner_epoch,
        g.outside
-FROM rooms r JOIN game_states g ON g.room_id = r.id WHERE r.id = ANY(%s)
+FROM rooms r JOIN game_states g ON g.room_id = r.id WHERE r.id = ANY(%b)
 """
 _MEMBERS = """
 SELECT room_id, user_id, display_name, status, to_ms(requested_at) AS requested_at,
        to_ms(decided_at) AS decided_at, told_seq
-FROM room_players WHERE room_id = ANY(%s)
+FROM room_players WHERE room_id = ANY(%b)
 """
 _SEATS = """
 SELECT room_id, seat_index, user_id, display_name, chips, status, time_bank_ms, clock_outs, away,
        leaving, leaving_reason, sitting_id, to_ms(last_seen_at) AS last_seen_at
-FROM room_seats WHERE room_id = ANY(%s) ORDER BY room_id, seat_index
+FROM room_seats WHERE room_id = ANY(%b) ORDER BY room_id, seat_index
 """
 _SPECTATORS = """
 SELECT room_id, user_id, display_name, to_ms(last_seen_at) AS last_seen_at
-FROM room_spectators WHERE room_id = ANY(%s)
+FROM room_spectators WHERE room_id = ANY(%b)
 """
 _BANS = """
 SELECT room_id, user_id, reason, banned_by, to_ms(banned_at) AS banned_at
-FROM room_bans WHERE room_id = ANY(%s)
+FROM room_bans WHERE room_id = ANY(%b)
 """
 _WAITLIST = """
 SELECT table_id AS room_id, id AS entry_id, player_id, player_name, has_client, seat_number,
        game_type, min_buy_in, max_buy_in, status, source, notes, seat_index,
        to_ms(called_at) AS called_at, to_ms(expires_at) AS expires_at,
        to_ms(created_at) AS created_at, to_ms(updated_at) AS updated_at
-FROM waitlist WHERE table_id = ANY(%s) AND status IN ('waiting', 'called')
+FROM waitlist WHERE table_id = ANY(%b) AND status IN ('waiting', 'called')
 ORDER BY table_id, position, created_at, id
 """
 _OUTSIDE = """
 SELECT room_id, id, relation, before, after, written_by, to_ms(written_at) AS written_at
-FROM outside_writes WHERE room_id = ANY(%s) ORDER BY room_id, id
+FROM outside_writes WHERE room_id = ANY(%b) ORDER BY room_id, id
 """
 _GAMES = """
 SELECT room_id, id, status, hands_played, button_seat, big_blind_seat,
        to_ms(hand_ended_at) AS hand_ended_at, to_ms(next_hand_at) AS next_hand_at,
        to_ms(started_at) AS started_at, to_ms(ended_at) AS ended_at
-FROM games WHERE room_id = ANY(%s)
+FROM games WHERE room_id = ANY(%b)
 """
 SETUP_COLUMNS = """h.id AS hand_id, h.number, h.variant, h.deck, h.button_seat, h.small_blind,
        h.big_blind, h.ante, h.ante_kind, h.straddle, h.bomb_pot, h.run_it_times,
@@ -83,15 +83,15 @@ _HANDS = f"""
 SELECT {SETUP_COLUMNS}, h.room_id, to_ms(h.turn_started_at) AS turn_started_at,
        to_ms(h.turn_deadline) AS turn_deadline, to_ms(h.run_it_deadline) AS run_it_deadline,
        h.run_it_votes
-FROM hands h WHERE h.room_id = ANY(%s) AND h.ended_at IS NULL
+FROM hands h WHERE h.room_id = ANY(%b) AND h.ended_at IS NULL
 """
 PLAYERS = """
 SELECT hand_id, seat_index, user_id, starting_stack AS chips
-FROM players WHERE hand_id = ANY(%s) ORDER BY hand_id, position
+FROM players WHERE hand_id = ANY(%b) ORDER BY hand_id, position
 """
 ACTIONS = """
 SELECT hand_id, seat_index, action, amount, raise_to, auto
-FROM actions WHERE hand_id = ANY(%s) ORDER BY hand_id, ordinal
+FROM actions WHERE hand_id = ANY(%b) ORDER BY hand_id, ordinal
 """
 
 _BY_ROOM = (

@@ -35,7 +35,7 @@ _CLAIM = """
 WITH patience AS MATERIALIZED (
     SELECT set_config('lock_timeout', %(patience)s, true)
 ), fence AS MATERIALIZED (
-    SELECT g.room_id FROM patience, game_states g WHERE g.room_id = ANY(%(room_ids)s)
+    SELECT g.room_id FROM patience, game_states g WHERE g.room_id = ANY(%(room_ids)b)
     ORDER BY g.room_id FOR NO KEY UPDATE OF g {skip}
 ), free AS (
     SELECT r.id, r.owner_node IS DISTINCT FROM %(node_id)s OR %(restarted)s AS taken_over,

@@ -2,7 +2,9 @@
 
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 
 import httpx
@@ -27,19 +29,15 @@ from server.club import Club
 from server.club_database import ClubDatabase
 from server.database_start import await_database
 from server.decks import shuffled_deck
-from server.embedded import EmbeddedPostgres
 from server.figures import tell_figures
 from server.framing import framed_event
-from server.garbage import collect_rarely
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway
-from server.http.app import create_app
-from server.http.serving import serve_http
 from server.limits import gateway_limits, transport_limits
 from server.metrics import Metrics
-from server.node import Identity, Node
+from server.node import Node
 from server.outside import OutsideWrites
 from server.presence import Presence
-from server.process import listen, watch_signals
+from server.process import StoppedEarly, watch_signals
 from server.push.worker import PushWorker, push_settings
 from server.pusher.wiring import beside, open_pusher
 from server.readiness import Readiness
@@ -59,60 +57,7 @@ SILENT_AFTER_TIMEOUTS = 2
 """A database that has not answered for so many times its time-out is as good as away."""
 
 
-class StoppedEarly(Exception):
-    """The server was told to end before it was ready."""
-
-
-async def run_server(
-    settings: Settings,
-    *,
-    task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Run a server until SIGTERM or SIGINT, or until cancelled.
-
-    Reports its addresses as the started value once every table goes on.
-
-    Raises:
-        StoppedEarly: told to end before it was ready.
-        OSError: a port is taken.
-        SettingsError: the data folder's secret is too short.
-        CannotServe, EmbeddedFailed, SchemaTooNew, UnsafeDurability: the database cannot be served
-            from.
-    """
-    data_dir = settings.data_dir.resolve()
-    data_dir.mkdir(parents=True, exist_ok=True)
-    http_socket = listen(settings.host, settings.http_port)
-    ws_socket = listen(settings.host, settings.ws_port)
-    server_file = ServerFile(data_dir)
-    identity = Identity(data_dir)
-    if identity.alone:
-        # Left by one that was killed: whoever waits for the file must not find its ports.
-        server_file.clear()
-    embedded = None
-    url = settings.database_url
-    try:
-        if url is None:
-            embedded = await EmbeddedPostgres.start(data_dir)
-            url = embedded.url()
-        server = _Server(
-            settings, data_dir, server_file, identity.node_id, url, http_socket, ws_socket
-        )
-        try:
-            await server.run(task_status)
-        finally:
-            with trio.CancelScope(shield=True):
-                await server.pool.aclose()
-    finally:
-        server_file.remove()
-        identity.release()
-        http_socket.close()
-        ws_socket.close()
-        if embedded is not None:
-            with trio.CancelScope(shield=True):
-                await embedded.stop()
-
-
-class _Server:
+class Server:
     """All parts of one server, made but not started."""
 
     def __init__(
@@ -200,7 +145,7 @@ class _Server:
 
     async def run(self, task_status: trio.TaskStatus[Addresses]) -> None:
         """Start everything in order, wait for the end, stop everything in order."""
-        async with httpx.AsyncClient() as client, trio.open_nursery() as nursery:
+        async with _for_keys(self._settings) as client, trio.open_nursery() as nursery:
             end = trio.Event()
             with trio.CancelScope() as starting:
                 await nursery.start(watch_signals, end, starting)
@@ -213,7 +158,7 @@ class _Server:
             await self._stop(transport)
             nursery.cancel_scope.cancel()
 
-    async def _start(self, nursery: trio.Nursery, client: httpx.AsyncClient) -> Transport:
+    async def _start(self, nursery: trio.Nursery, client: httpx.AsyncClient | None) -> Transport:
         """Start everything in order, until every table goes on and clients are let in."""
         secret = self._settings.jwt_secret or ensure_jwt_secret(self._data_dir)
         access_tokens = AccessTokens.from_settings(self._settings, secret, client)
@@ -227,15 +172,13 @@ class _Server:
         self.presence = self._presence()
         self.pusher = open_pusher(self._settings, self.gateway, nursery)
         await nursery.start(self.supervisor.run)
-        app = create_app(
-            self.club, access_tokens, self._settings, self.metrics, self.addresses, self.pusher
-        )
-        self._keep("http", lambda: serve_http(app, self._http_socket))
-        await await_database(
-            self.pool, allow_unsafe_durability=self._settings.allow_unsafe_durability
-        )
-        await nursery.start(self.journal.run)
-        await self.node.begin(self.rooms)
+        async with trio.open_nursery() as opening:
+            opening.start_soon(self._open_http, access_tokens)
+            await await_database(
+                self.pool, allow_unsafe_durability=self._settings.allow_unsafe_durability
+            )
+            await nursery.start(self.journal.run)
+            await self.node.begin(self.rooms)
         self._keep("outside", self.outside.run)
         self._keep("push", self.push.run)
         nursery.start_soon(self.node.run, self.rooms)
@@ -244,7 +187,6 @@ class _Server:
         nursery.start_soon(self._passivate)
         transport: Transport = await nursery.start(self._serve_websockets)
         tell_figures(self.metrics, transport, self.rooms, self.journal, self.pool, self.push)
-        collect_rarely()
         self._server_file.write(self.addresses)
         self.readiness.started = True
         log.info(
@@ -344,6 +286,17 @@ class _Server:
             event_retention_ms=settings.event_retention_days * 24 * 60 * 60 * 1000,
         )
 
+    async def _open_http(self, access_tokens: AccessTokens) -> None:
+        """Load what HTTP needs, much of it not ours, while the database is waited for; serve."""
+        await trio.to_thread.run_sync(import_module, "server.http.serving")
+        from server.http.app import create_app
+        from server.http.serving import serve_http
+
+        app = create_app(
+            self.club, access_tokens, self._settings, self.metrics, self.addresses, self.pusher
+        )
+        self._keep("http", lambda: serve_http(app, self._http_socket))
+
     async def _serve_websockets(self, task_status: trio.TaskStatus[Transport]) -> None:
         await serve_websockets(
             [self._ws_socket],
@@ -373,3 +326,13 @@ class _Server:
 
     def _quarantined(self, room_id: str) -> None:
         log.error("room_quarantined", room_id=room_id)
+
+
+@asynccontextmanager
+async def _for_keys(settings: Settings) -> AsyncIterator[httpx.AsyncClient | None]:
+    """Give what fetches an identity provider's keys, where there is one."""
+    if settings.jwks_url is None:
+        yield None
+        return
+    async with httpx.AsyncClient() as client:
+        yield client

@@ -14,13 +14,12 @@ import trio
 
 from persistence.errors import PersistenceError
 from server import logs
-from server.app import StoppedEarly, run_server
-from server.auth.tokens import mint
-from server.database_cli import audit, export_hands_command, migrate
 from server.database_start import CannotServe
 from server.embedded import EmbeddedFailed
+from server.process import StoppedEarly
 from server.server_file import Addresses, ServerFile
 from server.settings import Settings, SettingsError, ensure_jwt_secret, load, masked
+from server.start import run_server
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,22 +40,31 @@ Stop with Ctrl-C; started again, every table goes on where it was.
 """
 
 BENCH = "bench"
-OUTSIDE = {BENCH: "bench", "push-stand-in": "push_stand_in"}
-"""Commands of `bench`, by the names that they have there."""
+DATABASE = "server.database_cli"
+ELSEWHERE = {
+    "migrate": (DATABASE, "migrate"),
+    "audit": (DATABASE, "audit"),
+    "export-hands": (DATABASE, "export_hands_command"),
+    "bench": (f"{BENCH}.cli", "bench"),
+    "push-stand-in": (f"{BENCH}.cli", "push_stand_in"),
+}
+"""Commands of other modules, and what they are called there."""
 
 
 class _Commands(click.Group):
-    """The commands below, and those of `bench`, which looks at servers from outside: no import
-    leads there, they are loaded by name when they are asked for.
+    """The commands below, and those of other modules, which are loaded when they are asked for.
+
+    `serve` needs none of them; and no import leads to `bench`, which looks at servers from outside.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *OUTSIDE])
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in OUTSIDE:
+        if cmd_name not in ELSEWHERE:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(f"{BENCH}.cli"), OUTSIDE[cmd_name])
+        module, name = ELSEWHERE[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
         return command
 
 
@@ -119,11 +127,6 @@ async def _serve(settings: Settings) -> None:
         )
 
 
-main.add_command(migrate)
-main.add_command(audit)
-main.add_command(export_hands_command, "export-hands")
-
-
 @main.command()
 @click.option("--user", required=True, help="The user id (1 to 64 characters).")
 @click.option("--name", help="What others see (default: the user id).")
@@ -173,6 +176,8 @@ def play(
 
 
 def _mint(settings: Settings, user: str, name: str, role: str, ttl_s: int) -> str:
+    from server.auth.tokens import mint
+
     if settings.jwt_algorithm != "HS256":
         raise click.ClickException("Tokens come from the identity provider here (jwks_url is set).")
     try:

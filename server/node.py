@@ -1,9 +1,4 @@
-"""This process among others on the same database: its identity, its lease, rooms left behind."""
-
-import fcntl
-import uuid
-from pathlib import Path
-from typing import IO
+"""This process among others on the same database: its lease, rooms left behind."""
 
 import psycopg
 import structlog
@@ -12,50 +7,13 @@ import trio
 from persistence import nodes
 from persistence.errors import PersistenceError, Unavailable
 from persistence.pool import Pool
+from server.garbage import left_alone
 from server.rooms import Rooms
 
 log = structlog.stdlib.get_logger(__name__)
 
-NODE_FILE = "node_id"
 RENEWALS_PER_LEASE = 3
 RETRY_S = 0.5
-
-
-class Identity:
-    """Which node this process is.
-
-    The id is kept in the data folder under a lock that the kernel gives up with the process: one
-    started there after a kill is the same node. While another process lives in that folder (frozen
-    or not), this one gets an id of its own.
-
-    Args:
-        data_dir: the data folder, which exists.
-
-    Attributes:
-        node_id: which node.
-        alone: no other process lives in the folder.
-    """
-
-    def __init__(self, data_dir: Path) -> None:
-        self.alone = True
-        self._file: IO[str] = (data_dir / NODE_FILE).open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.alone = False
-            self.node_id = str(uuid.uuid4())
-            log.warning("node_id_taken", hint="another server runs in this data folder")
-            return
-        self._file.seek(0)
-        self.node_id = self._file.read().strip()
-        if not self.node_id:
-            self.node_id = str(uuid.uuid4())
-            self._file.write(self.node_id)
-            self._file.flush()
-
-    def release(self) -> None:
-        """Give the folder's id up."""
-        self._file.close()
 
 
 class Node:
@@ -82,7 +40,8 @@ class Node:
         """Go on with every table, however often the database goes away meanwhile."""
         while True:
             try:
-                await self.continue_rooms(rooms)
+                with left_alone():
+                    await self.continue_rooms(rooms)
                 return
             except Unavailable as away:
                 log.warning("waiting_for_database", reason=away.reason)

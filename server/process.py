@@ -15,6 +15,10 @@ END_WITHIN_S = 9.0
 """After the signal to end; whatever still waits then is dropped, as a kill would drop it."""
 
 
+class StoppedEarly(Exception):
+    """The server was told to end before it was ready."""
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Open a listening socket that does not block; port 0 is a free one.
 

@@ -47,12 +47,18 @@ class AccessTokens:
         self._issuer = issuer
 
     @classmethod
-    def from_settings(cls, settings: Settings, secret: str, client: httpx.AsyncClient) -> Self:
-        """Build the verifier that the settings ask for; `secret` is used with HS256 only."""
+    def from_settings(
+        cls, settings: Settings, secret: str, client: httpx.AsyncClient | None
+    ) -> Self:
+        """Build the verifier that the settings ask for.
+
+        `secret` is used with HS256 only, `client` with the keys of a JWKS URL only.
+        """
         algorithm = settings.jwt_algorithm
         if algorithm == "HS256":
             keys: str | Jwks = secret
         elif settings.jwks_url is not None:
+            assert client is not None
             keys = Jwks(settings.jwks_url, algorithm, client)
         else:
             raise AssertionError("settings hold no asymmetric algorithm without a JWKS URL")

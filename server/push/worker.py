@@ -6,7 +6,8 @@ database, so whatever the provider does, nobody waits for it.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import httpx
 import psycopg
@@ -105,9 +106,7 @@ class PushWorker:
     async def run(self) -> None:
         """Deliver until cancelled; what is being sent then is sent again after its lease."""
         self._busy = 0
-        limits = httpx.Limits(max_connections=self._settings.concurrency)
-        async with httpx.AsyncClient(limits=limits) as http, trio.open_nursery() as nursery:
-            provider = self._provider(http)
+        async with self._provider() as provider, trio.open_nursery() as nursery:
             while True:
                 self._news = trio.Event()
                 try:
@@ -119,17 +118,21 @@ class PushWorker:
                 with trio.move_on_after(wait_s):
                     await self._news.wait()
 
-    def _provider(self, http: httpx.AsyncClient) -> OneSignal | None:
+    @asynccontextmanager
+    async def _provider(self) -> AsyncIterator[OneSignal | None]:
         settings = self._settings
         if not settings.app_id or not settings.api_key:
-            return None
-        return OneSignal(
-            http,
-            base_url=settings.base_url,
-            app_id=settings.app_id,
-            api_key=settings.api_key,
-            timeout_s=settings.timeout_s,
-        )
+            yield None
+            return
+        limits = httpx.Limits(max_connections=settings.concurrency)
+        async with httpx.AsyncClient(limits=limits) as http:
+            yield OneSignal(
+                http,
+                base_url=settings.base_url,
+                app_id=settings.app_id,
+                api_key=settings.api_key,
+                timeout_s=settings.timeout_s,
+            )
 
     async def _look(self, provider: OneSignal | None, nursery: trio.Nursery) -> float:
         """Take from the outbox what there is room for; return how long nothing will be due.

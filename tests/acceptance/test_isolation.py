@@ -26,10 +26,10 @@ from game.state import RoomState
 from protocol.commands import Action
 from protocol.principal import Principal
 from protocol.values import ClubRole
-from server.app import run_server
 from server.auth.tokens import mint
 from server.server_file import Addresses
 from server.settings import load
+from server.start import run_server
 from tests.support.patience import PATIENCE_S
 from tests.support.served import FAST, rows
 

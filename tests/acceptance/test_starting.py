@@ -16,10 +16,10 @@ import trio
 from bench.outside import connected
 from bench.server_process import ServerProcess
 from persistence.errors import Unavailable
-from server.app import run_server
 from server.node import Node
 from server.rooms import Rooms
 from server.settings import load
+from server.start import run_server
 from tests.support.patience import PATIENCE_S
 from tests.support.served import served
 
