@@ -292,8 +292,14 @@ class Server:
         from server.http.app import create_app
         from server.http.serving import serve_http
 
-        app = create_app(
-            self.club, access_tokens, self._settings, self.metrics, self.addresses, self.pusher
+        app = await trio.to_thread.run_sync(
+            create_app,
+            self.club,
+            access_tokens,
+            self._settings,
+            self.metrics,
+            self.addresses,
+            self.pusher,
         )
         self._keep("http", lambda: serve_http(app, self._http_socket))
 

@@ -1,47 +1,20 @@
 """The `cardroom` command."""
 
 import os
-import sys
-from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import click
-import msgspec
-import structlog
-import trio
 
-from persistence.errors import PersistenceError
-from server import logs
-from server.database_start import CannotServe
-from server.embedded import EmbeddedFailed
-from server.process import StoppedEarly
-from server.server_file import Addresses, ServerFile
-from server.settings import Settings, SettingsError, ensure_jwt_secret, load, masked
-from server.start import run_server
-
-log = structlog.stdlib.get_logger(__name__)
-
-WELCOME = """
-Cardroom is ready.
-
-  players   ws://{host}:{ws_port}/ws
-  HTTP      http://{host}:{http_port}    (API documents at /docs)
-
-See a first hand, in a second terminal:
-
-  {cardroom} demo                  six bots play at a table, with a live picture of it
-  {cardroom} play --user alice     sit down beside them
-  {cardroom} token --user alice --name Alice    an access token for a client of your own
-  {cardroom} push-stand-in         see push notifications without an account for them
-
-Stop with Ctrl-C; started again, every table goes on where it was.
-"""
+from server.garbage import left_alone
+from server.server_file import ServerFile
+from server.settings import Settings, SettingsError, ensure_jwt_secret, load
 
 BENCH = "bench"
 DATABASE = "server.database_cli"
 ELSEWHERE = {
+    "serve": ("server.serve", "serve"),
     "migrate": (DATABASE, "migrate"),
     "audit": (DATABASE, "audit"),
     "export-hands": (DATABASE, "export_hands_command"),
@@ -54,7 +27,7 @@ ELSEWHERE = {
 class _Commands(click.Group):
     """The commands below, and those of other modules, which are loaded when they are asked for.
 
-    `serve` needs none of them; and no import leads to `bench`, which looks at servers from outside.
+    No import leads to `bench`, which looks at servers from outside.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -64,7 +37,8 @@ class _Commands(click.Group):
         if cmd_name not in ELSEWHERE:
             return super().get_command(ctx, cmd_name)
         module, name = ELSEWHERE[cmd_name]
-        command: click.Command = getattr(import_module(module), name)
+        with left_alone():
+            command: click.Command = getattr(import_module(module), name)
         return command
 
 
@@ -85,49 +59,6 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 
 @main.command()
-@click.option("--print-config", is_flag=True, help="Show the settings in force, and end.")
-@click.pass_obj
-def serve(settings: Settings, print_config: bool) -> None:
-    """Run the server until it is told to stop."""
-    if print_config:
-        shown = msgspec.json.encode(masked(settings), enc_hook=str)
-        click.echo(msgspec.json.format(shown).decode())
-        return
-    logs.configure(settings.log_format, settings.log_level)
-    for warning in settings.warnings:
-        log.warning("setting", hint=warning)
-    try:
-        trio.run(_serve, settings, strict_exception_groups=True)
-    except* StoppedEarly:
-        pass
-    except* (OSError, CannotServe, EmbeddedFailed, PersistenceError, SettingsError) as failed:
-        for error in _leaves(failed):
-            click.echo(f"cardroom: {error}", err=True)
-        sys.exit(1)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
-
-
-async def _serve(settings: Settings) -> None:
-    async with trio.open_nursery() as nursery:
-        addresses: Addresses = await nursery.start(run_server, settings)
-        click.echo(
-            WELCOME.format(
-                host=settings.host,
-                ws_port=addresses.ws_port,
-                http_port=addresses.http_port,
-                cardroom=sys.argv[0],
-            )
-        )
-
-
-@main.command()
 @click.option("--user", required=True, help="The user id (1 to 64 characters).")
 @click.option("--name", help="What others see (default: the user id).")
 @click.option("--role", type=click.Choice(["player", "staff"]), default="player")
@@ -143,6 +74,8 @@ def token(settings: Settings, user: str, name: str | None, role: str, ttl: int) 
 @click.pass_obj
 def demo(settings: Settings, variant: str) -> None:
     """Watch six bots play, until Ctrl-C."""
+    import trio
+
     from client.demo import demo as run_demo
 
     url = _websocket_url(settings)
@@ -169,6 +102,8 @@ def play(
     buy_in: int | None,
 ) -> None:
     """Sit down at a table and play from the terminal."""
+    import trio
+
     from client.play import play as run_play
 
     access = _mint(settings, user, name or user, "player", 24 * 60 * 60)

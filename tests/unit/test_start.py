@@ -21,7 +21,11 @@ def loaded(by: str, *modules: str) -> set[str]:
 
 
 def test_postgres_comes_up_before_the_rules_and_http_are_loaded() -> None:
-    assert loaded("server.cli", "server.start", "pokerkit", "quart", "httpx") == {"server.start"}
+    assert loaded("server.serve", "trio", "pokerkit", "quart", "httpx") == {"trio"}
+
+
+def test_settings_are_read_before_anything_is_loaded() -> None:
+    assert loaded("server.cli", "click", "trio", "psycopg") == {"click"}
 
 
 def test_tables_are_read_before_http_is_loaded() -> None:
