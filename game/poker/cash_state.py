@@ -108,6 +108,19 @@ class CashState(HiLoState):
         return capped and (self.checking_or_calling_amount or 0) < stack
 
     @property
+    def bet_limits(self) -> tuple[int | None, int | None]:
+        """The least and the most that the actor's street bet may become, None for neither.
+
+        PokerKit verifies the whole of it for each; without a limit the most is the whole stack.
+        """
+        least, actor = self.min_completion_betting_or_raising_to_amount, self.actor_index
+        if least is None or actor is None:
+            return None, None
+        if self.betting_structure is BettingStructure.NO_LIMIT:
+            return least, self.stacks[actor] + self.bets[actor]
+        return least, self.max_completion_betting_or_raising_to_amount
+
+    @property
     def waits_for_runouts(self) -> bool:
         """Whether betting is over before the board is complete, and nobody has said `run_out`."""
         return any(self.runout_count_selector_statuses)
@@ -194,6 +207,17 @@ class CashState(HiLoState):
 
     def _produce_cards(self, cards: Iterable[Card]) -> None:
         pass
+
+    def can_show_or_muck_hole_cards(
+        self,
+        status_or_hole_cards: bool | CardsLike | None = None,
+        player_index: int | None = None,
+    ) -> bool:
+        """Say whether a hand is to be shown or mucked, which then verifies itself whether it can.
+
+        PokerKit asks this before each, and would compare all hands for it and again for the deed.
+        """
+        return bool(self.showdown_indices)
 
     def _begin_chips_pushing(self) -> None:
         if sum(self.statuses) == 1:
