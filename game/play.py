@@ -166,13 +166,14 @@ def start_hand(state: RoomState, ctx: Context, out: Decision) -> None:
     positions = next_positions([s.seat_index for s in ready], game.big_blind_seat)
     hand = Hand.start(_setup(state, game, positions, ctx))
     state.hand = hand
-    state.rigged_deck = None
+    if state.rigged_deck is not None:
+        state.rigged_deck = None
+        out.touch_room()
     game.button_seat = positions.button
     game.big_blind_seat = positions.big_blind
     game.next_hand_at = None
     game.hands_played += 1
     out.touch_game()
-    out.touch_room()
     out.touch_hand()
     out.write(rows.hand_opened(state.room_id, game.id, hand, ctx.now))
     for dealt in rows.players_dealt(state.room_id, hand):
