@@ -156,7 +156,7 @@ def next_deadline(state: RoomState) -> int | None:
 
 def starts_hands(command: object) -> bool:
     """Whether a command may start a hand, and so needs a shuffled deck."""
-    return isinstance(command, Tick | commands.Start)
+    return isinstance(command, (Tick, commands.Start))
 
 
 def _play_deadline(state: RoomState) -> int | None:
