@@ -192,7 +192,7 @@ def fresh_clock(state: RoomState, ctx: Context, out: Decision) -> None:
     if state.hand is None:
         return
     if state.clock is not None:
-        _start_turn(state, state.hand, ctx, out)
+        _start_turn(state, state.hand, state.seats[state.clock.seat_index], ctx, out)
     elif state.vote is not None:
         run_it.ask(state, state.hand, ctx, out)
 
@@ -215,10 +215,10 @@ def _go_on(state: RoomState, ctx: Context, out: Decision) -> None:
     """Bring the hand to its next decision, to a vote on runouts or to its end."""
     hand = state.hand
     assert hand is not None
-    while hand.actor_seat is not None:
-        seat = state.seats[hand.actor_seat]
+    while (actor := hand.actor_seat) is not None:
+        seat = state.seats[actor]
         if not _gone(seat):
-            _start_turn(state, hand, ctx, out)
+            _start_turn(state, hand, seat, ctx, out)
             break
         taken, events = hand.fold_out(seat.seat_index)
         _played(state, taken, events, ctx, out)
@@ -247,9 +247,7 @@ def _gone(seat: Seat) -> bool:
     return seat.status == "sitting_out" or seat.leaving in ("seat", "room", "kick")
 
 
-def _start_turn(state: RoomState, hand: Hand, ctx: Context, out: Decision) -> None:
-    assert hand.actor_seat is not None
-    seat = state.seats[hand.actor_seat]
+def _start_turn(state: RoomState, hand: Hand, seat: Seat, ctx: Context, out: Decision) -> None:
     deadline, legal = ctx.now + state.settings.turn_seconds * 1000, hand.legal()
     state.clock = TurnClock(seat.seat_index, ctx.now, deadline, legal)
     out.touch_hand()

@@ -69,7 +69,8 @@ class CashState(HiLoState):
         self._rake_cap = rake_cap
         self._folders: list[int] = []
         self._hands: dict[tuple[int, int, int, int], Hand | None] = {}
-        self._winnable: tuple[tuple[int, ...], list[Pot]] = (), []
+        self._winnable: list[Pot] = []
+        self._winnable_after = -1
         self.abandoned: tuple[Pot, int] | None = None
         """A side pot that nobody left in the hand can win, and the player who takes it."""
         self._whole_deck = tuple(game.deck)
@@ -149,13 +150,14 @@ class CashState(HiLoState):
     def pots(self) -> Iterator[Pot]:
         """The pots that somebody left in the hand can win, main pot first, raked."""
         if self._pots is not None:
-            yield from self._pots
-            return
-        # A showdown asks some ten times, for each hand that may be shown or mucked.
-        key = (*self.statuses, *self.payoffs, *self.bets, self._cards_on_board)
-        if key != self._winnable[0]:
-            self._winnable = key, [pot for pot in self._raked_pots() if pot.player_indices]
-        yield from self._winnable[1]
+            return iter(self._pots)
+        # A showdown asks for each hand that may be shown, mucked or killed, and only an operation
+        # (and what begins the pushing of chips, below) changes them.
+        done = len(self.operations)
+        if done != self._winnable_after:
+            self._winnable = [pot for pot in self._raked_pots() if pot.player_indices]
+            self._winnable_after = done
+        return iter(self._winnable)
 
     def _raked_pots(self) -> Iterator[Pot]:
         room = self._rake_cap or None
@@ -222,6 +224,7 @@ class CashState(HiLoState):
     def _begin_chips_pushing(self) -> None:
         if sum(self.statuses) == 1:
             self._return_uncalled(self.statuses.index(True))
+        self._winnable_after = -1
         for pot in self._raked_pots():
             if not pot.player_indices:
                 # Whoever folded last had matched all who folded before: the pot is wholly theirs.

@@ -80,6 +80,7 @@ class Hand:
             rake_basis_points=setup.rake_basis_points,
             rake_cap=setup.rake_cap,
         )
+        self._chips = sum(seat.chips for seat in setup.seats)
         self._streets = _STREETS[1:] if setup.bomb_pot else _STREETS
         self._dead = [self._state.dead_ante(i) for i in range(len(self._players))]
         self._folded: set[int] = set()
@@ -228,7 +229,7 @@ class Hand:
         """Everything bet in the hand so far, antes and the running street included."""
         if self.finished:
             return 0
-        return sum(self._state.starting_stacks) - sum(self._state.stacks)
+        return self._chips - sum(self._state.stacks)
 
     @property
     def pots(self) -> list[PotView]:
@@ -394,6 +395,7 @@ class Hand:
         assert player is not None
         seat = self._players[player]
         pot, bet, chips = self.pot, state.bets[player], state.stacks[player]
+        to_call = self.legal().call_amount or 0
         self._legal = None
         # PokerKit goes on to the next decision by itself, so what this one did is worked out first.
         if action == "FOLD":
@@ -404,7 +406,7 @@ class Hand:
             added = raise_to - bet
             state.complete_bet_or_raise_to(raise_to)
         else:
-            added = state.checking_or_calling_amount or 0
+            added = to_call
             state.check_or_call()
         taken = TakenAction(
             seat_index=seat.seat_index,
