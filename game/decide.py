@@ -14,7 +14,6 @@ from protocol.principal import Principal
 from protocol.replies import Changed, Ok
 
 InternalCommand = Tick | Seen | Unseen | Gone | TakenOver
-_STARTS_HANDS = (Tick, commands.Start)
 
 
 def decide(
@@ -157,7 +156,7 @@ def next_deadline(state: RoomState) -> int | None:
 
 def starts_hands(command: object) -> bool:
     """Whether a command may start a hand, and so needs a shuffled deck."""
-    return isinstance(command, _STARTS_HANDS)
+    return isinstance(command, (Tick, commands.Start))
 
 
 def _play_deadline(state: RoomState) -> int | None:

@@ -92,6 +92,7 @@ class Decision:
     def __init__(self, state: RoomState) -> None:
         self.state = state
         self.first_seq = state.seq
+        self._channel = room_channel(RoomId(state.room_id))
         self.told: list[Told] = []
         self.grants: list[TokenGrant] = []
         self.personal: list[tuple[str, Event]] = []
@@ -131,14 +132,14 @@ class Decision:
         """Tell everybody in the room; the event takes the next seq."""
         state = self.state
         state.seq += 1
-        event.channel = room_channel(RoomId(state.room_id))
+        event.channel = self._channel
         event.seq = state.seq
         event.at = now
         self.told.append(Told(event, Audience.EVERYONE))
 
     def whisper(self, event: Event, now: int, audience: Audience | str) -> None:
         """Tell some only; the event goes with the last public one and takes no seq."""
-        event.channel = room_channel(RoomId(self.state.room_id))
+        event.channel = self._channel
         event.seq = self.state.seq
         event.at = now
         self.told.append(Told(event, audience))
@@ -300,6 +301,8 @@ class Decision:
     def _waitlist_rows(self) -> list[Change]:
         """Write the entries that changed or moved; ended ones first, for their players may have
         joined again."""
+        if not self._entries and not self.state.waitlist:
+            return []
         room_id, now_at = self.state.room_id, self.state.places
         found: list[Change] = [
             rows.waitlist_entry(room_id, entry, None)

@@ -166,13 +166,14 @@ def start_hand(state: RoomState, ctx: Context, out: Decision) -> None:
     positions = next_positions([s.seat_index for s in ready], game.big_blind_seat)
     hand = Hand.start(_setup(state, game, positions, ctx))
     state.hand = hand
-    state.rigged_deck = None
+    if state.rigged_deck is not None:
+        state.rigged_deck = None
+        out.touch_room()
     game.button_seat = positions.button
     game.big_blind_seat = positions.big_blind
     game.next_hand_at = None
     game.hands_played += 1
     out.touch_game()
-    out.touch_room()
     out.touch_hand()
     out.write(rows.hand_opened(state.room_id, game.id, hand, ctx.now))
     for dealt in rows.players_dealt(state.room_id, hand):
@@ -191,7 +192,7 @@ def fresh_clock(state: RoomState, ctx: Context, out: Decision) -> None:
     if state.hand is None:
         return
     if state.clock is not None:
-        _start_turn(state, state.hand, ctx, out)
+        _start_turn(state, state.hand, state.seats[state.clock.seat_index], ctx, out)
     elif state.vote is not None:
         run_it.ask(state, state.hand, ctx, out)
 
@@ -214,10 +215,10 @@ def _go_on(state: RoomState, ctx: Context, out: Decision) -> None:
     """Bring the hand to its next decision, to a vote on runouts or to its end."""
     hand = state.hand
     assert hand is not None
-    while hand.actor_seat is not None:
-        seat = state.seats[hand.actor_seat]
+    while (actor := hand.actor_seat) is not None:
+        seat = state.seats[actor]
         if not _gone(seat):
-            _start_turn(state, hand, ctx, out)
+            _start_turn(state, hand, seat, ctx, out)
             break
         taken, events = hand.fold_out(seat.seat_index)
         _played(state, taken, events, ctx, out)
@@ -246,9 +247,7 @@ def _gone(seat: Seat) -> bool:
     return seat.status == "sitting_out" or seat.leaving in ("seat", "room", "kick")
 
 
-def _start_turn(state: RoomState, hand: Hand, ctx: Context, out: Decision) -> None:
-    assert hand.actor_seat is not None
-    seat = state.seats[hand.actor_seat]
+def _start_turn(state: RoomState, hand: Hand, seat: Seat, ctx: Context, out: Decision) -> None:
     deadline, legal = ctx.now + state.settings.turn_seconds * 1000, hand.legal()
     state.clock = TurnClock(seat.seat_index, ctx.now, deadline, legal)
     out.touch_hand()

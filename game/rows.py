@@ -214,14 +214,13 @@ def player_results(hand: Hand) -> list[PlayerResult]:
 
 def action_done(room_id: str, hand: Hand, taken: TakenAction, *, seq: int, now: int) -> ActionDone:
     """Write the decision just made; `seq` is that of the event that tells it."""
-    user_id = next(d.user_id for d in hand.setup.seats if d.seat_index == taken.seat_index)
     return ActionDone(
         hand.setup.hand_id,
         len(hand.actions) - 1,
         room_id,
         seq,
         taken.seat_index,
-        user_id,
+        hand.user_of(taken.seat_index),
         taken.action,
         taken.amount,
         taken.raise_to,

@@ -324,14 +324,14 @@ class RoomSnapshot(Struct, frozen=True, kw_only=True):
     host_controls: HostControls | UnsetType = UNSET
 
 
-class HandState(Struct, frozen=True, kw_only=True):
-    """How one seat stands in the running hand."""
+class HandState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one seat stands in the running hand; what is as in most seats is not written."""
 
     seat_index: int
-    bet: int
-    in_hand: bool
-    all_in: bool
-    shown_cards: list[str] | None
+    bet: int = 0
+    in_hand: bool = True
+    all_in: bool = False
+    shown_cards: list[str] | None = None
 
 
 class TableState(Struct, frozen=True, kw_only=True):

@@ -69,7 +69,8 @@ class CashState(HiLoState):
         self._rake_cap = rake_cap
         self._folders: list[int] = []
         self._hands: dict[tuple[int, int, int, int], Hand | None] = {}
-        self._winnable: tuple[tuple[int, ...], list[Pot]] = (), []
+        self._winnable: list[Pot] = []
+        self._winnable_after = -1
         self.abandoned: tuple[Pot, int] | None = None
         """A side pot that nobody left in the hand can win, and the player who takes it."""
         self._whole_deck = tuple(game.deck)
@@ -108,6 +109,19 @@ class CashState(HiLoState):
         return capped and (self.checking_or_calling_amount or 0) < stack
 
     @property
+    def bet_limits(self) -> tuple[int | None, int | None]:
+        """The least and the most that the actor's street bet may become, None for neither.
+
+        PokerKit verifies the whole of it for each; without a limit the most is the whole stack.
+        """
+        least, actor = self.min_completion_betting_or_raising_to_amount, self.actor_index
+        if least is None or actor is None:
+            return None, None
+        if self.betting_structure is BettingStructure.NO_LIMIT:
+            return least, self.stacks[actor] + self.bets[actor]
+        return least, self.max_completion_betting_or_raising_to_amount
+
+    @property
     def waits_for_runouts(self) -> bool:
         """Whether betting is over before the board is complete, and nobody has said `run_out`."""
         return any(self.runout_count_selector_statuses)
@@ -136,13 +150,14 @@ class CashState(HiLoState):
     def pots(self) -> Iterator[Pot]:
         """The pots that somebody left in the hand can win, main pot first, raked."""
         if self._pots is not None:
-            yield from self._pots
-            return
-        # A showdown asks some ten times, for each hand that may be shown or mucked.
-        key = (*self.statuses, *self.payoffs, *self.bets, self._cards_on_board)
-        if key != self._winnable[0]:
-            self._winnable = key, [pot for pot in self._raked_pots() if pot.player_indices]
-        yield from self._winnable[1]
+            return iter(self._pots)
+        # A showdown asks for each hand that may be shown, mucked or killed, and only an operation
+        # (and what begins the pushing of chips, below) changes them.
+        done = len(self.operations)
+        if done != self._winnable_after:
+            self._winnable = [pot for pot in self._raked_pots() if pot.player_indices]
+            self._winnable_after = done
+        return iter(self._winnable)
 
     def _raked_pots(self) -> Iterator[Pot]:
         room = self._rake_cap or None
@@ -195,9 +210,21 @@ class CashState(HiLoState):
     def _produce_cards(self, cards: Iterable[Card]) -> None:
         pass
 
+    def can_show_or_muck_hole_cards(
+        self,
+        status_or_hole_cards: bool | CardsLike | None = None,
+        player_index: int | None = None,
+    ) -> bool:
+        """Say whether a hand is to be shown or mucked, which then verifies itself whether it can.
+
+        PokerKit asks this before each, and would compare all hands for it and again for the deed.
+        """
+        return bool(self.showdown_indices)
+
     def _begin_chips_pushing(self) -> None:
         if sum(self.statuses) == 1:
             self._return_uncalled(self.statuses.index(True))
+        self._winnable_after = -1
         for pot in self._raked_pots():
             if not pot.player_indices:
                 # Whoever folded last had matched all who folded before: the pot is wholly theirs.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pokerkit import Card
 
+from game.poker import cards
 from game.poker.cash_state import CashState
 
 BOARD_CARDS = 5
@@ -33,6 +34,8 @@ class Dealing:
         self._shared = 0
         self.boards: list[list[Card]] = [[]]
         """The board, or one for each time that it is run out; their first cards are the same."""
+        self.board_texts: list[list[str]] = [[]]
+        """The same in two-character strings, kept since every decision tells the board."""
         self.holes: list[tuple[Card, ...]] = [()] * len(players)
         """Hole cards by PokerKit's player."""
         for position, player in enumerate(players):
@@ -56,12 +59,14 @@ class Dealing:
         """Burn, deal the next street and return its cards; a full board is followed by another."""
         if len(self.boards[-1]) == BOARD_CARDS:
             self.boards.append(self.boards[0][: self._shared])
+            self.board_texts.append(self.board_texts[0][: self._shared])
         if self._state.card_burning_status:
             self._state.burn_card(self._draw(1))
         count = self._state.board_dealing_count
         assert count is not None
         new = self._draw(count)
         self.boards[-1].extend(new)
+        self.board_texts[-1].extend(cards.texts(new))
         self._state.deal_board(new)
         return new
 

@@ -14,17 +14,22 @@ def legal_actions(state: CashState) -> LegalActions:
     if state.actor_index is None:
         return LegalActions(False, False, None, None, None)
     to_call = state.checking_or_calling_amount
+    least, most = state.bet_limits
     return LegalActions(
         can_fold=True,
         can_check=not to_call,
         call_amount=to_call or None,
-        min_raise_to=state.min_completion_betting_or_raising_to_amount,
-        max_raise_to=state.max_completion_betting_or_raising_to_amount,
+        min_raise_to=least,
+        max_raise_to=most,
     )
 
 
-def verify(state: CashState, action: ActionName, amount: int | None) -> int | None:
+def verify(
+    state: CashState, legal: LegalActions, action: ActionName, amount: int | None
+) -> int | None:
     """Check the actor's decision, changing nothing.
+
+    `legal` is what `legal_actions` tells of `state`.
 
     A bet or raise of a fixed-limit game has one size, so it needs no amount. All-in is refused
     where the limit of the game keeps chips back that the player means to bet. Where betting is
@@ -39,7 +44,6 @@ def verify(state: CashState, action: ActionName, amount: int | None) -> int | No
     """
     if action in ("BET", "RAISE") and amount is None and not state.fixed_limit:
         raise bad_field("amount", f"{action} needs an amount.")
-    legal = legal_actions(state)
     match action:
         case "FOLD":
             return None

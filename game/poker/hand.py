@@ -67,6 +67,8 @@ class Hand:
         # PokerKit counts players from the left of the button: heads-up that is the big blind.
         self._players = setup.seats if len(setup.seats) > 2 else setup.seats[::-1]
         self._player_of = {seat.seat_index: i for i, seat in enumerate(self._players)}
+        self._in_dealing_order = [(self._player_of[seat.seat_index], seat) for seat in setup.seats]
+        self._legal: LegalActions | None = None
         self._state = rules.make_state(
             stacks=tuple(seat.chips for seat in self._players),
             small_blind=setup.small_blind,
@@ -78,12 +80,13 @@ class Hand:
             rake_basis_points=setup.rake_basis_points,
             rake_cap=setup.rake_cap,
         )
+        self._chips = sum(seat.chips for seat in setup.seats)
         self._streets = _STREETS[1:] if setup.bomb_pot else _STREETS
         self._dead = [self._state.dead_ante(i) for i in range(len(self._players))]
         self._folded: set[int] = set()
         self._result: Result | None = None
         self._posted = self._what_was_posted()
-        order = [self._player_of[seat.seat_index] for seat in setup.seats]
+        order = [player for player, _ in self._in_dealing_order]
         deck = cards.parse(setup.deck)
         self._dealing = Dealing(self._state, deck, order, rules.hole_cards)
         self._opening = self._run_on()
@@ -198,12 +201,12 @@ class Hand:
     @property
     def board(self) -> list[str]:
         """The community cards in dealing order; the first board if there are more."""
-        return cards.texts(self._dealing.boards[0])
+        return list(self._dealing.board_texts[0])
 
     @property
     def boards(self) -> list[list[str]]:
         """All boards: one, unless the board was run out more than once."""
-        return [cards.texts(board) for board in self._dealing.boards]
+        return [list(board) for board in self._dealing.board_texts]
 
     @property
     def actor_seat(self) -> int | None:
@@ -219,29 +222,34 @@ class Hand:
     @property
     def min_raise_to(self) -> int | None:
         """The smallest total that the actor may bet or raise to, None if they may not."""
-        return self._state.min_completion_betting_or_raising_to_amount
+        return self.legal().min_raise_to
 
     @property
     def pot(self) -> int:
         """Everything bet in the hand so far, antes and the running street included."""
         if self.finished:
             return 0
-        return sum(self._state.starting_stacks) - sum(self._state.stacks)
+        return self._chips - sum(self._state.stacks)
 
     @property
     def pots(self) -> list[PotView]:
         """`pot` split by who may still win it, main pot first; empty when finished."""
         if self.finished:
             return []
+        stacks = self._state.stacks
+        live = [(i, seat) for i, seat in self._in_dealing_order if i not in self._folded]
+        if 0 not in [stacks[i] for i, _ in live]:
+            # Nobody is all-in, as in nearly every decision: there is one pot.
+            return [PotView(self.pot, [seat.seat_index for _, seat in live])]
         return pots.split(
             [
                 pots.Contribution(
                     seat.seat_index,
-                    seat.chips - self._state.stacks[i] - self._dead[i],
+                    seat.chips - stacks[i] - self._dead[i],
                     i not in self._folded,
-                    not self._state.stacks[i],
+                    not stacks[i],
                 )
-                for i, seat in self._in_dealing_order()
+                for i, seat in self._in_dealing_order
             ],
             sum(self._dead),
         )
@@ -256,7 +264,7 @@ class Hand:
         """The seats that are to say how often the board is run out; empty but at that moment."""
         if not self._state.waits_for_runouts:
             return []
-        return [seat.seat_index for i, seat in self._in_dealing_order() if i not in self._folded]
+        return [seat.seat_index for i, seat in self._in_dealing_order if i not in self._folded]
 
     @property
     def most_runouts(self) -> int:
@@ -267,21 +275,29 @@ class Hand:
 
     def legal(self) -> LegalActions:
         """Tell what the actor may do; nothing at all once betting is over."""
-        return decisions.legal_actions(self._state)
+        # Asked for the turn's event, for the public state and to verify the decision.
+        if self._legal is None:
+            self._legal = decisions.legal_actions(self._state)
+        return self._legal
 
     def seat_states(self) -> list[HandState]:
         """Tell how each seat stands, in dealing order; when finished, who held cards to the end."""
-        state = self._state
+        bets, stacks, folded = self._state.bets, self._state.stacks, self._folded
+        finished = self.finished
         return [
             HandState(
                 seat_index=seat.seat_index,
-                bet=state.bets[i],
-                in_hand=i not in self._folded,
-                all_in=not self.finished and i not in self._folded and not state.stacks[i],
-                shown_cards=self.shown(seat.seat_index),
+                bet=bets[i],
+                in_hand=i not in folded,
+                all_in=not finished and i not in folded and not stacks[i],
+                shown_cards=self.shown(seat.seat_index) if finished else None,
             )
-            for i, seat in self._in_dealing_order()
+            for i, seat in self._in_dealing_order
         ]
+
+    def user_of(self, seat_index: int) -> str:
+        """Who plays the hand on a seat."""
+        return self._players[self._player_of[seat_index]].user_id
 
     def hole_cards(self, seat_index: int) -> list[str]:
         """The seat's hole cards, folded or not; secret unless `shown`."""
@@ -295,7 +311,8 @@ class Hand:
 
     def chips(self) -> dict[int, int]:
         """The chips behind of each seat, in dealing order; the final stacks when finished."""
-        return {seat.seat_index: self._state.stacks[i] for i, seat in self._in_dealing_order()}
+        stacks = self._state.stacks
+        return {seat.seat_index: stacks[i] for i, seat in self._in_dealing_order}
 
     def stacks(self) -> list[SeatStack]:
         """The same as `chips`, as `hand_complete` tells it."""
@@ -334,7 +351,7 @@ class Hand:
         """
         if self.actor_seat != seat_index:
             raise Refused(ErrorCode.NOT_YOUR_TURN, "It is not this seat's turn.")
-        raise_to = decisions.verify(self._state, action, amount)
+        raise_to = decisions.verify(self._state, self.legal(), action, amount)
         return self._carry_out(action, raise_to, auto)
 
     def act_for_clock(self, seat_index: int) -> tuple[TakenAction, list[PublicEvent]]:
@@ -365,6 +382,7 @@ class Hand:
         """
         assert 1 <= times <= self.most_runouts
         self.runouts = times
+        self._legal = None
         self._dealing.share()
         self._state.run_out(times)
         return self._run_on()
@@ -377,6 +395,8 @@ class Hand:
         assert player is not None
         seat = self._players[player]
         pot, bet, chips = self.pot, state.bets[player], state.stacks[player]
+        to_call = self.legal().call_amount or 0
+        self._legal = None
         # PokerKit goes on to the next decision by itself, so what this one did is worked out first.
         if action == "FOLD":
             added = 0
@@ -386,7 +406,7 @@ class Hand:
             added = raise_to - bet
             state.complete_bet_or_raise_to(raise_to)
         else:
-            added = state.checking_or_calling_amount or 0
+            added = to_call
             state.check_or_call()
         taken = TakenAction(
             seat_index=seat.seat_index,
@@ -414,7 +434,7 @@ class Hand:
     def _what_was_posted(self) -> list[Posted]:
         state = self._state
         posted = []
-        for i, seat in self._in_dealing_order():
+        for i, seat in self._in_dealing_order:
             put_in = seat.chips - state.stacks[i]
             if put_in:
                 posted.append(Posted(seat.seat_index, put_in - state.bets[i], state.bets[i]))
@@ -432,13 +452,13 @@ class Hand:
             # Taken before dealing: the last card of a run-out distributes the pot.
             street, pot = self.phase, self.pot
             new = self._dealing.street()
-            boards = self._dealing.boards
+            boards = self._dealing.board_texts
             events.append(
                 StreetAdvanced(
                     hand_id=self.setup.hand_id,
                     street=street,
                     cards=cards.texts(new),
-                    board=cards.texts(boards[-1]),
+                    board=list(boards[-1]),
                     pot=pot,
                     runout=len(boards) if (self.runouts or 1) > 1 else UNSET,
                 )
@@ -471,13 +491,8 @@ class Hand:
                 i not in self._folded,
                 all_in=paid == seat.chips,
             )
-            for i, seat in self._in_dealing_order()
+            for i, seat in self._in_dealing_order
             for paid in [seat.chips + won[i] - self._state.stacks[i]]
         ]
         contested = [pot.amount for pot in pots.split(put_in, sum(self._dead))]
         return settlement.as_contested(settled, contested, self.setup.rake_basis_points)
-
-    # Seats and players
-
-    def _in_dealing_order(self) -> list[tuple[int, DealtIn]]:
-        return [(self._player_of[seat.seat_index], seat) for seat in self.setup.seats]

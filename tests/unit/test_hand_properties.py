@@ -35,7 +35,7 @@ from protocol.events import (
     Showdown,
     StreetAdvanced,
 )
-from protocol.values import ActionName
+from protocol.values import ActionName, LegalActions
 from tests.support.hands import (
     choose,
     make_setup,
@@ -109,6 +109,27 @@ def test_chips_are_conserved_after_every_action(setup: HandSetup, seed: int) -> 
         check_chips(hand)
     play_on(hand, rng)
     check_chips(hand)
+
+
+def pokerkits_limits(state: State) -> tuple[int | None, int | None]:
+    return (
+        state.min_completion_betting_or_raising_to_amount,
+        state.max_completion_betting_or_raising_to_amount,
+    )
+
+
+@given(setups(), seeds)
+@settings(max_examples=200)
+def test_what_is_legal_is_pokerkits_word_in_every_decision(setup: HandSetup, seed: int) -> None:
+    rng = random.Random(seed)
+    hand = Hand.start(setup)
+    while (seat := hand.actor_seat) is not None:
+        legal = hand.legal()
+        assert (legal.min_raise_to, legal.max_raise_to) == pokerkits_limits(hand.state)
+        assert legal.call_amount == (hand.state.checking_or_calling_amount or None)
+        assert hand.min_raise_to == legal.min_raise_to
+        hand.act(seat, *choose(hand, rng))
+    assert hand.legal() == LegalActions(False, False, None, None, None)
 
 
 @given(setups(), seeds)

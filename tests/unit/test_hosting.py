@@ -2,7 +2,7 @@
 
 import pytest
 
-from game.changes import AuditEntry, HandOpened
+from game.changes import AuditEntry, HandOpened, RoomPut
 from game.poker.variants import VARIANTS
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
@@ -199,9 +199,12 @@ def test_a_fixed_deck_is_dealt_once() -> None:
     (opened,) = table.rows(HandOpened)
     assert opened.deck[:24] == "".join(deck[:12])
     assert len(opened.deck) == 104
+    (room,) = table.rows(RoomPut)
+    assert room.rigged_deck is None, "nor is it dealt again after a restart"
     table.fold_out()
     again = table.deal()
     assert again.setup.deck[:12] != deck[:12]
+    assert not table.rows(RoomPut), "a hand like any other leaves the room's own row alone"
 
 
 def test_a_room_switches_variants_between_hands_and_a_fixed_deck_is_the_next_ones() -> None:
