@@ -30,7 +30,7 @@ from server.decks import shuffled_deck
 from server.embedded import EmbeddedPostgres
 from server.figures import tell_figures
 from server.framing import framed_event
-from server.garbage import collect_rarely
+from server.garbage import Collections, collect_rarely
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway
 from server.http.app import create_app
 from server.http.serving import serve_http
@@ -200,6 +200,12 @@ class _Server:
 
     async def run(self, task_status: trio.TaskStatus[Addresses]) -> None:
         """Start everything in order, wait for the end, stop everything in order."""
+        collections = Collections()
+        self.metrics.registry.register(collections)
+        with collections.watched():
+            await self._run(task_status)
+
+    async def _run(self, task_status: trio.TaskStatus[Addresses]) -> None:
         async with httpx.AsyncClient() as client, trio.open_nursery() as nursery:
             end = trio.Event()
             with trio.CancelScope() as starting:
