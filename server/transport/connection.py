@@ -178,6 +178,7 @@ class Connection(SendingSocket):
                 self._shared.counters.handshake_failures += 1
             self._shared.left(self)
             self._tell_closed()
+            self._core.let_go()
 
     def check(self, now: float) -> None:
         """Do what has become due; sets `due` anew. The sweep calls it."""
