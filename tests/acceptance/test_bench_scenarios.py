@@ -13,11 +13,14 @@ import trio
 from bench.harness.generators import generating
 from bench.harness.result import Moment, Result, encode
 from bench.harness.run import measure
+from bench.harness.vitals import SERVER_MEMORY
 from bench.scenarios.comeback import recovery, storm
 from bench.scenarios.common import SETTINGS, Timing
 from bench.scenarios.connections import connections
 from bench.scenarios.rooms import durable, fanout, shared_room
 from bench.scenarios.rooms_load import RoomsOptions
+from bench.scenarios.soak import soak
+from bench.scenarios.soak_parts import Club
 from bench.scenarios.tables import tables
 from bench.serving import serving
 
@@ -174,6 +177,32 @@ async def test_live_tables_go_on_after_a_kill() -> None:
     assert result.latency is not None
     assert result.latency.count == 6
     assert result.figures["first_hand_s"].value > 0
+
+
+@pytest.mark.parametrize("kill_every_s", [0.0, 6.0])
+async def test_a_club_is_open_for_a_while(kill_every_s: float) -> None:
+    seen = Seen()
+    club = Club(
+        tables=2,
+        players=2,
+        visitors=6,
+        stay_s=(0.2, 1.0),
+        lobby=3,
+        waiting_rooms=1,
+        staff=2,
+    )
+    result = await soak(club, kill_every_s, Timing(1, 12), seen)
+    holds(result, seen)
+    assert result.figures["errors"].value == 0
+    assert result.figures["rate"].value > 0 or kill_every_s
+    assert result.figures["visits_visits"].value > 0
+    assert result.figures["staff_count"].value > 0
+    # Those who only listen do not come back by themselves.
+    assert len(result.generators) == (3 if kill_every_s else 5)
+    assert bool(result.events) == bool(kill_every_s)
+    assert {one.title for one in result.growth} >= {SERVER_MEMORY, "open files", "database"}
+    assert {name for one in result.series for name in one.lines} >= {SERVER_MEMORY, "tasks"}
+    assert result.figures["gc2_ms"].value > 0
 
 
 async def test_an_open_loop_does_not_hide_a_stall() -> None:
