@@ -30,7 +30,7 @@ from server.decks import shuffled_deck
 from server.embedded import EmbeddedPostgres
 from server.figures import tell_figures
 from server.framing import framed_event
-from server.garbage import Collections, collect_rarely
+from server.garbage import Collections, collect_now_and_then, collect_rarely
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway
 from server.http.app import create_app
 from server.http.serving import serve_http
@@ -251,6 +251,7 @@ class _Server:
         transport: Transport = await nursery.start(self._serve_websockets)
         tell_figures(self.metrics, transport, self.rooms, self.journal, self.pool, self.push)
         collect_rarely()
+        nursery.start_soon(collect_now_and_then)
         self._server_file.write(self.addresses)
         self.readiness.started = True
         log.info(

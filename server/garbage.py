@@ -1,10 +1,14 @@
 """How often Python looks for unreachable cycles, and what that costs.
 
 Reference counts free nearly all that this server drops; what is left for the collector is a cycle
-now and then (a traceback, a task that was cancelled). Its full collections go over every object
-that lives, a thousand or so a room, and find next to nothing, while every table waits. With
-Python's own thresholds that comes about once a second under load; with these about once in several
-minutes. docs/performance.md has the figures, and `/metrics` has a running server's.
+now and then (a traceback, a task that was cancelled, an HTTP connection). Its full collections go
+over every object that lives, a thousand or so a room, and find next to nothing, while every table
+waits. With Python's own thresholds that comes about once a second under load; with these the young
+objects are looked through once in thousands of commands, and all of them practically never.
+
+So what dies old and in a cycle would stay for as long as the process lives. Sockets and actors
+break their own; for what libraries leave there is a full collection an hour. docs/performance.md
+has the figures, and `/metrics` has a running server's.
 """
 
 import gc
@@ -12,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
+import trio
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,6 +28,7 @@ from prometheus_client.registry import Collector
 YOUNG, MIDDLE, OLD = 10_000, 20, 100
 """New objects until the young ones are looked through; how many such looks until the middle ones
 are, and of these until all are."""
+FULL_EVERY_S = 3600.0
 _GENERATIONS = ("0", "1", "2")
 
 
@@ -31,6 +37,14 @@ def collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)
+
+
+async def collect_now_and_then() -> None:
+    """Look through everything once an hour, until cancelled: a pause of half a millisecond for each
+    room that lives."""
+    while True:
+        await trio.sleep(FULL_EVERY_S)
+        gc.collect()
 
 
 class Collections(Collector):

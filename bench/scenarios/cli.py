@@ -155,7 +155,7 @@ def storm(rooms: int, clients: int, rounds: int, timing: Timing) -> Scenario:
 
 @click.command()
 @click.option("--minutes", default=60.0, show_default=True, help="How long it counts.")
-@click.option("--warm-up", default=60, show_default=True, help="Seconds before it counts.")
+@click.option("--warm-up", default=180, show_default=True, help="Seconds before it counts.")
 @click.option("--kill-every", default=0.0, show_default="never", help="Seconds between two kills.")
 @click.option("--tables", default=20, show_default=True, help="Tables that play.")
 @click.option("--players", default=4, show_default=True, help="Who stay, at each.")

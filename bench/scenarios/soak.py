@@ -25,6 +25,11 @@ from bench.scenarios.tables import TABLE_SETTINGS
 from bench.server_process import ServerProcess
 from bench.serving import serving
 
+SETTINGS = TABLE_SETTINGS | {
+    "CARDROOM_PASSIVATE_AFTER_S": "60",
+    "CARDROOM_SPECTATOR_DROP_AFTER_S": "60",
+}
+"""What nobody uses is given up after a minute, so that a run of minutes sees all of its life."""
 LOOK_EVERY_S = 5.0
 FEW_KILLS = 12
 """So many are named in the pictures; more would hide them."""
@@ -34,7 +39,7 @@ async def soak(club: Club, kill_every_s: float, timing: Timing, watch: Watch) ->
     """Run a club for `timing.seconds`; it is killed (-9) every `kill_every_s` seconds, 0: never."""
     allow_many_files()
     # The clients know one address, so the next server takes the same port.
-    settings = TABLE_SETTINGS | {"CARDROOM_WS_PORT": str(free_port())}
+    settings = SETTINGS | {"CARDROOM_WS_PORT": str(free_port())}
     watch.phase("starting a server")
     async with serving(settings) as server:
         stands_on = await ground(server)
@@ -122,7 +127,7 @@ class _Run:
     async def through(self, kill_every_s: float) -> Stretches:
         """Let it run, warm-up included."""
         timing = self._timing
-        width_s = stretch_s(timing.seconds)
+        width_s = stretch_s(timing.warm_up_s + timing.seconds)
         sampler = Sampler(self._server, self._generators.pids)
         stretches = Stretches(self._generators, sampler, width_s, self._watch.moment)
         began = await self._generators.begin()

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+import trio
+from trio.testing import MockClock
 
-from server.garbage import Collections
+from server.garbage import FULL_EVERY_S, Collections, collect_now_and_then
 from server.metrics import Metrics
 
 
@@ -55,6 +57,16 @@ def test_what_only_the_collector_can_free_is_counted() -> None:
             Knot()
         gc.collect()
     assert told(collections)['found_total{generation="2"}'] >= 100
+
+
+async def test_everything_is_looked_through_once_an_hour(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    collections = Collections()
+    with collections.watched():
+        nursery.start_soon(collect_now_and_then)
+        await trio.sleep(FULL_EVERY_S * 3.5)
+    assert told(collections)['seconds_count{generation="2"}'] == 3
 
 
 def test_nothing_is_counted_before_and_afterwards() -> None:
