@@ -336,7 +336,9 @@ class Registry(Generic[K, A]):
             try:
                 await actor.run(started=lambda: self._started(entry))
             except* MailboxClosed as closed:
-                _, others = closed.split(lambda e: getattr(e, "mailbox", None) is mailbox)
+                # No name for the other half: an error that a local of its own traceback's frame
+                # holds, and all that the frame holds, is left to the cycle collector.
+                others = closed.split(lambda e: getattr(e, "mailbox", None) is mailbox)[1]
                 if others is not None:
                     raise others from None
             if not len(mailbox):

@@ -19,7 +19,19 @@ import trio
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
+TOKEN_LIFE_S = 7 * 24 * 3600
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+def sign(secret: str, user_id: str, name: str | None = None, role: str = "player") -> str:
+    """Sign an access token; it lives longer than any run."""
+    claims = {
+        "sub": user_id,
+        "name": name or user_id,
+        "role": role,
+        "exp": int(time.time()) + TOKEN_LIFE_S,
+    }
+    return jwt.encode(claims, secret, algorithm="HS256")
 
 
 class ServerProcess:
@@ -144,18 +156,16 @@ class ServerProcess:
         """Let it go on (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
-    def token(self, user_id: str, name: str | None = None, role: str = "player") -> str:
-        """Sign an access token with the server's own secret."""
-        secret = self.settings.get("CARDROOM_JWT_SECRET") or (
+    @property
+    def secret(self) -> str:
+        """What the server's access tokens are signed with."""
+        return self.settings.get("CARDROOM_JWT_SECRET") or (
             (self.data_dir / "jwt_secret").read_text().strip()
         )
-        claims = {
-            "sub": user_id,
-            "name": name or user_id,
-            "role": role,
-            "exp": int(time.time()) + 3600,
-        }
-        return jwt.encode(claims, secret, algorithm="HS256")
+
+    def token(self, user_id: str, name: str | None = None, role: str = "player") -> str:
+        """Sign an access token with the server's own secret."""
+        return sign(self.secret, user_id, name, role)
 
     def log(self) -> str:
         """Return all that the server has logged."""

@@ -69,6 +69,7 @@ class Decision:
 
     __slots__ = (
         "_bans",
+        "_channel",
         "_entries",
         "_game",
         "_hand",

@@ -31,6 +31,7 @@ from server.database_start import await_database
 from server.decks import shuffled_deck
 from server.figures import tell_figures
 from server.framing import framed_event
+from server.garbage import Collections, collect_now_and_then
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway
 from server.limits import gateway_limits, transport_limits
 from server.metrics import Metrics
@@ -145,6 +146,12 @@ class Server:
 
     async def run(self, task_status: trio.TaskStatus[Addresses]) -> None:
         """Start everything in order, wait for the end, stop everything in order."""
+        collections = Collections()
+        self.metrics.registry.register(collections)
+        with collections.watched():
+            await self._run(task_status)
+
+    async def _run(self, task_status: trio.TaskStatus[Addresses]) -> None:
         async with _for_keys(self._settings) as client, trio.open_nursery() as nursery:
             end = trio.Event()
             with trio.CancelScope() as starting:
@@ -187,6 +194,7 @@ class Server:
         nursery.start_soon(self._passivate)
         transport: Transport = await nursery.start(self._serve_websockets)
         tell_figures(self.metrics, transport, self.rooms, self.journal, self.pool, self.push)
+        nursery.start_soon(collect_now_and_then)
         self._server_file.write(self.addresses)
         self.readiness.started = True
         log.info(

@@ -1,5 +1,7 @@
 """The figures at `/metrics` that the parts of a server keep themselves."""
 
+from trio.lowlevel import current_statistics
+
 from persistence.journal import Journal
 from persistence.pool import Pool
 from server.metrics import Metrics
@@ -19,6 +21,7 @@ def tell_figures(
     """Have the parts' own figures read at each scrape."""
     gauge, counter, totals = metrics.gauge, metrics.counter, transport.counters
     gauge("cardroom_sockets", "WebSockets that are open.", lambda: transport.connections)
+    gauge("cardroom_tasks", "Tasks that live.", lambda: current_statistics().tasks_living)
     gauge("cardroom_rooms", "Rooms with a live actor.", lambda: len(rooms))
     gauge(
         "cardroom_rooms_quarantined",

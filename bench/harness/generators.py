@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from subprocess import PIPE
 from typing import TypeVar
@@ -64,6 +64,10 @@ class Generators:
 
         return await self.until(complete)
 
+    def forget(self, number: int) -> None:
+        """Drop what was told of a second, in a run that lasts for hours."""
+        self.seconds.pop(number, None)
+
     async def until(self, found: Callable[[], T | None]) -> T:
         """Wait until the function has something to return; it is asked whenever one has told."""
         while (value := found()) is None:
@@ -103,13 +107,18 @@ class Generators:
         self._told = trio.Event()
 
 
+def generating(module: str, options: Sequence[Struct]) -> AbstractAsyncContextManager[Generators]:
+    """Run a generator for each of the options, as `generating_all` does, all of one load."""
+    return generating_all([(module, option) for option in options])
+
+
 @asynccontextmanager
-async def generating(module: str, options: Sequence[Struct]) -> AsyncIterator[Generators]:
-    """Run a generator for each of the options, and wait until all are set up.
+async def generating_all(loads: Sequence[tuple[str, Struct]]) -> AsyncIterator[Generators]:
+    """Run a generator for each load, and wait until all are set up.
 
     Args:
-        module: has `make(options, loop, seed)`, which returns a `Load`.
-        options: of one generator each.
+        loads: of each a module that has `make(options, loop, seed)`, which returns a `Load`, and
+            the options.
 
     Raises:
         GeneratorFailed: one ended before it was to.
@@ -117,7 +126,7 @@ async def generating(module: str, options: Sequence[Struct]) -> AsyncIterator[Ge
     processes: list[trio.Process] = []
     try:
         async with trio.open_nursery() as nursery:
-            for _ in options:
+            for _ in loads:
                 processes.append(
                     await trio.lowlevel.open_process(
                         [sys.executable, "-m", "bench.harness.generator"],
@@ -127,8 +136,8 @@ async def generating(module: str, options: Sequence[Struct]) -> AsyncIterator[Ge
                     )
                 )
             generators = Generators(processes)
-            for index, option in enumerate(options):
-                order = Order(module, Raw(msgspec.json.encode(option)), seed=index)
+            for index, (module, options) in enumerate(loads):
+                order = Order(module, Raw(msgspec.json.encode(options)), seed=index)
                 nursery.start_soon(generators.collect, index, order)
             await generators.ready()
             yield generators

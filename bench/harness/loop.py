@@ -9,9 +9,11 @@ from __future__ import annotations
 import heapq
 import random
 import select
+import socket
 import time
 from collections.abc import Callable, Iterable
 from itertools import count
+from typing import Protocol
 
 from bench.light_socket import LightSocket, framed
 
@@ -23,6 +25,12 @@ _LONG_S = 60.0
 """Without timers there may be nothing to wait for but what is received, and no end."""
 Handler = Callable[[list[bytes]], None]
 Watched = tuple[Callable[[], list[bytes]], Handler, Callable[[], None] | None]
+
+
+class HasSocket(Protocol):
+    """What can be watched."""
+
+    sock: socket.socket
 
 
 class Loop:
@@ -66,7 +74,7 @@ class Loop:
 
     def watch_raw(
         self,
-        socket: LightSocket,
+        socket: HasSocket,
         read: Callable[[], list[bytes]],
         handle: Handler,
         lost: Callable[[], None] | None,
@@ -103,8 +111,8 @@ class Loop:
     def keep_alive(self, sockets: Iterable[LightSocket], rng: random.Random) -> None:
         """Send heartbeats, as clients do, spread over their interval; until a socket is closed."""
         now = time.perf_counter()
-        for socket in sockets:
-            self.at(now + rng.random() * HEARTBEAT_S, _Heart(self, socket))
+        for one in sockets:
+            self.at(now + rng.random() * HEARTBEAT_S, _Heart(self, one))
 
     def run(self, until: float, *, alarm_fd: int = -1) -> bool:
         """Run until a time; or until a file can be read, which is what is returned."""

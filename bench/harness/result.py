@@ -98,6 +98,30 @@ class Latency(Struct):
     histogram: str
 
 
+class Series(Struct):
+    """Something that was looked at now and then over a run: seconds, and lines of a value each."""
+
+    title: str
+    unit: str
+    at_s: list[float]
+    lines: dict[str, list[float]]
+
+
+class Growth(Struct):
+    """What something was at the beginning and at the end, and its trend: by how much an hour.
+
+    The trend lies between `low` and `high` (95 %); all three are None where too little is known.
+    """
+
+    title: str
+    unit: str
+    first: float
+    last: float
+    per_hour: float | None
+    low: float | None
+    high: float | None
+
+
 class Result(Struct, kw_only=True):
     """What was measured, and on what."""
 
@@ -114,6 +138,8 @@ class Result(Struct, kw_only=True):
     latency: Latency | None = None
     moments: list[Moment] = []
     events: list[Event] = []
+    series: list[Series] = []
+    growth: list[Growth] = []
     stages: list[Stage] = []
     generators: list[GeneratorShare] = []
     notes: list[str] = []

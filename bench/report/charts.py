@@ -18,6 +18,7 @@ WIDTH, HEIGHT = 640, 250
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 30
 _PLOT_W, _PLOT_H = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 _TICKS = 4
+MINUTES_FROM_S = 300
 
 
 class Line(NamedTuple):
@@ -59,7 +60,7 @@ def over_time(
         return TOP + _PLOT_H * (1 - value / highest)
 
     parts = [_grid([(y(tick), f"{tick:,.10g}") for tick in ticks], unit)]
-    parts += [_x_label(x(tick), f"{number(tick)} s") for tick in _seconds(first, last)]
+    parts += [_x_label(x(tick), _moment(tick, last)) for tick in _seconds(first, last)]
     if first < 0:
         end = min(x(0), LEFT + _PLOT_W)
         parts.append(
@@ -155,9 +156,14 @@ def nice_ticks(highest: float) -> list[float]:
 
 def _seconds(first: float, last: float) -> list[float]:
     step = next(
-        (by for by in (1, 2, 5, 10, 20, 60, 120, 300, 600) if (last - first) / by <= 10), 1800
+        (by for by in (1, 2, 5, 10, 20, 60, 120, 300, 600, 1800) if (last - first) / by <= 10), 3600
     )
     return [at * step for at in range(math.ceil(first / step), math.floor(last / step) + 1)]
+
+
+def _moment(at_s: float, last: float) -> str:
+    """Write a moment, in minutes where the run has many."""
+    return f"{number(at_s)} s" if last < MINUTES_FROM_S else f"{number(at_s / 60)} min"
 
 
 def _nines(percent: float) -> float:

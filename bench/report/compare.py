@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.harness.result import Figure, Result
+from bench.harness.trends import drawn
 from bench.report.figures import shown
 
 DRAWS = 2_000
@@ -127,23 +128,12 @@ def bounds(
         return None, None
     ratios = []
     for _ in range(DRAWS):
-        base = _drawn_mean(before, rng)
+        base = _mean(drawn(before, rng))
         if base:
-            ratios.append(_drawn_mean(after, rng) / base)
+            ratios.append(_mean(drawn(after, rng)) / base)
     ratios.sort()
     tail = (1 - CONFIDENCE) / 2
     return ratios[int(len(ratios) * tail)], ratios[int(len(ratios) * (1 - tail))]
-
-
-def _drawn_mean(samples: list[float], rng: random.Random) -> float:
-    """Draw as many samples again, in runs of neighbours, and return their mean."""
-    count = len(samples)
-    block = max(1, round(count ** (1 / 3)))
-    drawn: list[float] = []
-    while len(drawn) < count:
-        first = rng.randrange(count - block + 1)
-        drawn += samples[first : first + block]
-    return _mean(drawn[:count])
 
 
 def _mean(values: list[float]) -> float:

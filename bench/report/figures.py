@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.harness.result import Figure, GeneratorShare
+from bench.harness.result import Figure, GeneratorShare, Growth
 
 
 def number(value: float) -> str:
@@ -28,3 +28,20 @@ def each(share: GeneratorShare) -> str:
     if share.cpu_us_per_event is None:
         return used
     return f"{used}, {number(share.cpu_us_per_event)} µs an event"
+
+
+def span(growth: Growth) -> str:
+    """Write what something was at the beginning and at the end."""
+    return f"{number(growth.first)} to {_with_unit(growth.last, growth)}"
+
+
+def an_hour(growth: Growth) -> str:
+    """Write by how much something grows in an hour."""
+    if growth.per_hour is None or growth.low is None or growth.high is None:
+        return "too little is known"
+    each_hour = _with_unit(growth.per_hour, growth)
+    return f"{each_hour} an hour ({number(growth.low)} to {number(growth.high)})"
+
+
+def _with_unit(value: float, growth: Growth) -> str:
+    return f"{number(value)} {growth.unit}".rstrip()

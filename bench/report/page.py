@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.harness.result import Result
 from bench.report.charts import Line, over_time, percentiles, stage_bar
-from bench.report.figures import each, number, shown
+from bench.report.figures import an_hour, each, number, shown, span
 
 _STYLE = Path(__file__).with_name("page.css")
 _TILES = 6
@@ -89,6 +89,13 @@ def _pictures(result: Result) -> Iterable[str]:
     yield _section(
         "Processor", over_time(xs, cpu, "cores", events=events), f"{result.machine.cores} cores"
     )
+    if result.series:
+        for series in result.series:
+            named = enumerate(series.lines.items(), 1)
+            drawn = [Line(name, values, colour) for colour, (name, values) in named]
+            picture = over_time(series.at_s, drawn, series.unit, events=events)
+            yield _section(series.title, picture)
+        return
     memory = lines(("server", "server_mib"), ("PostgreSQL", "postgres_mib"))
     yield _section("Memory", over_time(xs, memory, "MiB", events=events))
 
@@ -98,6 +105,9 @@ _SOCKETS_MATTER = frozenset({"connections", "storm", "recovery"})
 
 def _tables(result: Result) -> Iterable[str]:
     yield _section("All figures", _rows((f.title, shown(f)) for f in result.figures.values()))
+    if result.growth:
+        rows = ((one.title, f"{span(one)}; {an_hour(one)}") for one in result.growth)
+        yield _section("What grows", _rows(rows), "an hour, between what it lies with 95 %")
     machine, ran = result.machine, result.software
     libraries = ", ".join(f"{name} {version}" for name, version in ran.libraries.items())
     ground = {

@@ -10,7 +10,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from bench.harness.result import Figure, Moment, Result
-from bench.report.figures import each, shown
+from bench.report.figures import an_hour, each, shown
 
 _SHOWN_MOMENTS = 8
 
@@ -82,6 +82,10 @@ def show(console: Console, result: Result) -> None:
         table.add_section()
         for stage in result.stages:
             table.add_row(f"of a command: {stage.title}", shown(Figure("", stage.ms, "ms")))
+    if result.growth:
+        table.add_section()
+        for growth in result.growth:
+            table.add_row(f"grows: {growth.title}", an_hour(growth))
     if result.generators:
         table.add_section()
         for number, share in enumerate(result.generators):

@@ -154,6 +154,28 @@ def storm(rooms: int, clients: int, rounds: int, timing: Timing) -> Scenario:
 
 
 @click.command()
+@click.option("--minutes", default=60.0, show_default=True, help="How long it counts.")
+@click.option("--warm-up", default=180, show_default=True, help="Seconds before it counts.")
+@click.option("--kill-every", default=0.0, show_default="never", help="Seconds between two kills.")
+@click.option("--tables", default=20, show_default=True, help="Tables that play.")
+@click.option("--players", default=4, show_default=True, help="Who stay, at each.")
+@click.option("--visitors", default=30, show_default=True, help="Who come and go, at a time.")
+@click.option(
+    "--stay", default=90.0, show_default=True, help="Seconds that a visitor stays at most."
+)
+@click.option("--lobby", default=100, show_default=True, help="Who only have the app open.")
+@click.option("--staff", default=3, show_default=True, help="Who look on.")
+@_reports
+def soak(minutes: float, warm_up: int, kill_every: float, stay: float, **club: int) -> Scenario:
+    """Run a club for long, and see what only time shows: what grows, what becomes slower."""
+    from bench.scenarios.soak import soak as measured
+    from bench.scenarios.soak_parts import Club
+
+    timing = Timing(warm_up, round(minutes * 60))
+    return partial(measured, Club(**club, stay_s=(stay / 4, stay)), kill_every, timing)
+
+
+@click.command()
 @click.argument("a", type=_RESULT)
 @click.argument("b", type=_RESULT)
 def compare(a: Path, b: Path) -> None:
@@ -170,5 +192,5 @@ def compare(a: Path, b: Path) -> None:
 
 def register(group: click.Group) -> None:
     """Add the scenarios to a group of commands."""
-    for command in (durable, fanout, tables, connections, storm, recovery, compare):
+    for command in (durable, fanout, tables, connections, storm, recovery, soak, compare):
         group.add_command(command)

@@ -6,7 +6,6 @@ with all that it missed. Every time counts from the kill.
 
 from __future__ import annotations
 
-import socket
 import time
 
 import trio
@@ -15,8 +14,9 @@ from bench.harness.generators import Generators, generating, shares
 from bench.harness.latencies import Latencies, counted
 from bench.harness.result import Event, Figure, Latency, Result
 from bench.harness.run import Recording, generator_shares, mean
-from bench.scenarios.comeback_load import ACTED, BACK, ComebackOptions
-from bench.scenarios.common import Timing, Watch, allow_many_files, ground
+from bench.scenarios.comeback_load import ACTED, ComebackOptions
+from bench.scenarios.common import Timing, Watch, allow_many_files, free_port, ground
+from bench.scenarios.returning import BACK
 from bench.scenarios.tables import HUMAN_THINK_S, TABLE_SETTINGS
 from bench.server_process import ServerProcess
 from bench.serving import serving
@@ -60,7 +60,7 @@ async def _measure(
 ) -> Result:
     allow_many_files()
     # The clients know one address, so the next server takes the same port.
-    settings = TABLE_SETTINGS | {"CARDROOM_WS_PORT": str(_free_port())}
+    settings = TABLE_SETTINGS | {"CARDROOM_WS_PORT": str(free_port())}
     watch.phase("starting a server")
     ready: list[float] = []
     last: list[float] = []
@@ -195,9 +195,3 @@ def _plans(
         some, users = users[:share], users[share:]
         plans.append(ComebackOptions(server.ws_url, some, think_s))
     return plans
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

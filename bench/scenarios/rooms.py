@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import trio
+from msgspec import Struct
+
 from bench.harness.generators import generating, shares
 from bench.harness.result import Figure, Result
 from bench.harness.run import measure, usual_figures
+from bench.scenarios.clients import connect
 from bench.scenarios.common import SETTINGS, Timing, Watch, ground, result_of
-from bench.scenarios.rooms_load import RoomsOptions
+from bench.scenarios.fanout_load import FanoutOptions
+from bench.scenarios.rooms_load import SEAT_SETTINGS, RoomsOptions
 from bench.server_process import ServerProcess
 from bench.serving import serving
-
-_LOAD = "bench.scenarios.rooms_load"
 
 
 async def durable(
@@ -23,7 +30,9 @@ async def durable(
         f"{rooms} rooms of {sockets} sockets, {loop}",
         "A player sits out and in again: one event, committed, then told to all sockets of the "
         "room. Done when the last of them has read it.",
-        [sockets] * rooms,
+        "bench.scenarios.rooms_load",
+        partial(_rooms, rooms, sockets, in_flight, rate, timing.generators),
+        rooms * sockets,
         in_flight,
         rate,
         timing,
@@ -36,15 +45,15 @@ async def durable(
 async def fanout(
     spectators: int, in_flight: int, rate: float, timing: Timing, watch: Watch
 ) -> Result:
-    """Measure how fast one room tells many."""
-    if timing.generators > 1:
-        raise ValueError("one room is one generator's")
+    """Measure how fast one room tells many; generators share those who watch."""
     result = await _measure(
         "fanout",
         f"One room, {spectators:,} spectators",
         "A player sits out and in again; each time all spectators are told. Done when the last of "
         "them has read it.",
-        [spectators + 1],
+        "bench.scenarios.fanout_load",
+        partial(shared_room, spectators, in_flight, rate, timing.generators),
+        spectators + 1,
         in_flight,
         rate,
         timing,
@@ -65,7 +74,9 @@ async def _measure(
     scenario: str,
     title: str,
     about: str,
-    sizes: list[int],
+    load: str,
+    plans: Callable[[ServerProcess], Sequence[Struct]],
+    sockets: int,
     in_flight: int,
     rate: float,
     timing: Timing,
@@ -74,9 +85,9 @@ async def _measure(
     watch.phase("starting a server")
     async with serving(SETTINGS) as server:
         stands_on = await ground(server)
-        watch.phase(f"connecting {sum(sizes):,} sockets")
-        plans = _plans(server, sizes, in_flight, rate, timing.generators)
-        async with generating(_LOAD, plans) as generators:
+        watch.phase(f"connecting {sockets:,} sockets")
+        planned = await trio.to_thread.run_sync(plans, server)
+        async with generating(load, planned) as generators:
             watch.phase("measuring")
             measured = await measure(
                 server,
@@ -108,15 +119,35 @@ async def _measure(
     )
 
 
-def _plans(
-    server: ServerProcess, sizes: list[int], in_flight: int, rate: float, generators: int
+def _rooms(
+    rooms: int, sockets: int, in_flight: int, rate: float, generators: int, server: ServerProcess
 ) -> list[RoomsOptions]:
-    """Share rooms among generators; `sizes` are their sockets."""
-    tokens = [
-        [server.token(f"r{room}u{user}") for user in range(size)] for room, size in enumerate(sizes)
-    ]
+    """Share rooms among generators."""
+    tokens = [[server.token(f"r{room}u{user}") for user in range(sockets)] for room in range(rooms)]
     plans = []
-    for share in shares(len(sizes), generators):
+    for share in shares(rooms, generators):
         some, tokens = tokens[:share], tokens[share:]
-        plans.append(RoomsOptions(server.ws_url, some, in_flight, rate * share / len(sizes)))
+        plans.append(RoomsOptions(server.ws_url, some, in_flight, rate * share / rooms))
+    return plans
+
+
+def shared_room(
+    spectators: int, in_flight: int, rate: float, generators: int, server: ServerProcess
+) -> list[FanoutOptions]:
+    """Make a room with a player, and share all who are in it among generators; blocks."""
+    url, player = server.ws_url, server.token("player")
+    (host,) = connect(url, [player])
+    made = host.ask("create_room", settings=SEAT_SETTINGS)["room"]
+    host.ask("seat", room_id=made["id"], seat_index=0, buy_in=made["min_buy_in"])
+    host.close()
+    tokens = [player, *(server.token(f"s{number}") for number in range(spectators))]
+    parts = shares(len(tokens), generators)
+    meeting = f"cardroom-fanout-{server.pid}-{secrets.token_hex(4)}"
+    plans = []
+    for number, share in enumerate(parts):
+        some, tokens = tokens[:share], tokens[share:]
+        leads = number == 0
+        plans.append(
+            FanoutOptions(url, made["id"], some, in_flight, rate, meeting, len(parts) - 1, leads)
+        )
     return plans

@@ -37,17 +37,25 @@ class RoomsOptions(Struct):
     rate: float
 
 
-class _Room:
+class Room:
+    """A room as its player sees it: what was sent, and who has not heard of it yet."""
+
     __slots__ = ("_frames", "_player", "sent", "waiting")
 
-    def __init__(self, player: LightSocket, frames: tuple[bytes, bytes]) -> None:
+    def __init__(
+        self,
+        player: LightSocket,
+        frames: tuple[bytes, bytes],
+        waiting: dict[int, list[float]] | None,
+    ) -> None:
         self._player = player
         self._frames = frames
         self.sent = 0
         # By a command's ordinal in this room: how many have not heard of it yet, when it was due.
-        self.waiting: dict[int, list[float]] = {}
+        self.waiting: dict[int, list[float]] = {} if waiting is None else waiting
 
     def send(self, due: float, listeners: int) -> None:
+        """Send the next command, which so many sockets are to hear of."""
         self.sent += 1
         self.waiting[self.sent] = [listeners, due]
         self._player.send_frames(self._frames[self.sent & 1])
@@ -58,7 +66,7 @@ class _Listener:
 
     __slots__ = ("_error", "_heard", "_load", "_room", "_told", "_waiting")
 
-    def __init__(self, load: RoomsLoad, room: _Room) -> None:
+    def __init__(self, load: RoomsLoad, room: Room) -> None:
         self._load = load
         self._told, self._error = load.TOLD, load.ERROR
         self._room = room
@@ -73,13 +81,31 @@ class _Listener:
                 entry[0] -= 1
                 if not entry[0]:
                     del self._waiting[self._heard]
-                    self._load.done(self._room, entry[1])
+                    self._load.done(self._room, self._heard, entry[1])
             elif self._error in payload:
                 self._load.loop.errors += 1
 
 
+def enter(watching: Sequence[tuple[LightSocket, str]]) -> None:
+    """Have sockets enter rooms as spectators, by the rooms' ids.
+
+    They are deaf afterwards, until they subscribe: that two thousand people come in is not for each
+    of them to hear two thousand times.
+    """
+    for first in range(0, len(watching), AT_ONCE):
+        some = [(one, {"room_id": at}) for one, at in watching[first : first + AT_ONCE]]
+        ask_each("join", some)
+        ask_each("spectate", some)
+        ask_each("unsubscribe", [(one, {"channel": f"room:{at['room_id']}"}) for one, at in some])
+
+
+def commands(room_id: str) -> tuple[bytes, bytes]:
+    """Return the frames that a room's player sends in turn, the one that comes first last."""
+    return framed("sit_in", room_id=room_id), framed("sit_out", room_id=room_id)
+
+
 class RoomsLoad:
-    """The load of `durable` and `fanout`.
+    """The load of `durable`; that of `fanout` is made of it.
 
     Attributes:
         TOLD: what is in the event of a command, and in nothing else that is received.
@@ -94,9 +120,9 @@ class RoomsLoad:
         self.counts: dict[str, int] = {}
         self._options = options
         self._rng = random.Random(seed)
-        self._listeners: dict[_Room, int] = {}
+        self._listeners: dict[Room, int] = {}
         self._record = loop.latencies_us.append
-        self._order: list[_Room] = []
+        self._order: list[Room] = []
         self._turn = 0
         self._next_due = 0.0
         self._closed = options.rate <= 0
@@ -114,15 +140,7 @@ class RoomsLoad:
         watchers = connect(url, [token for tokens in rooms for token in tokens[1:]])
         where = [room_id for room_id, tokens in zip(ids, rooms, strict=True) for _ in tokens[1:]]
         watching = list(zip(watchers, where, strict=True))
-        # Those of one room are deaf until all are there: that two thousand people come in is not
-        # for each of them to hear two thousand times.
-        for first in range(0, len(watching), AT_ONCE):
-            some = [(one, {"room_id": at}) for one, at in watching[first : first + AT_ONCE]]
-            ask_each("join", some)
-            ask_each("spectate", some)
-            ask_each(
-                "unsubscribe", [(one, {"channel": f"room:{at['room_id']}"}) for one, at in some]
-            )
+        enter(watching)
         known = ask_each("hydrate", [(one, {"room_id": room_id}) for one, room_id in hosts])
         seqs = {room_id: answer["seq"] for room_id, answer in zip(ids, known, strict=True)}
         everybody = hosts + watching
@@ -137,18 +155,23 @@ class RoomsLoad:
         for watcher, room_id in watching:
             members[room_id].append(watcher)
         for room_id, sockets in members.items():
-            frames = framed("sit_in", room_id=room_id), framed("sit_out", room_id=room_id)
-            self.add_room(sockets, frames)
+            self.add_room(sockets, commands(room_id))
         self.loop.keep_alive([socket for socket, _ in everybody], self._rng)
 
-    def add_room(self, sockets: Sequence[LightSocket], frames: tuple[bytes, bytes]) -> None:
+    def add_room(
+        self,
+        sockets: Sequence[LightSocket],
+        frames: tuple[bytes, bytes],
+        waiting: dict[int, list[float]] | None = None,
+    ) -> None:
         """Take a room in.
 
         Args:
             sockets: all are told; the first sends the commands.
             frames: of every second command, and of those between, the first of which comes first.
+            waiting: where it is kept who has not heard of a command yet.
         """
-        room = _Room(sockets[0], frames)
+        room = Room(sockets[0], frames, waiting)
         self._listeners[room] = len(sockets)
         for socket in sockets:
             self.loop.watch(socket, _Listener(self, room))
@@ -164,12 +187,15 @@ class RoomsLoad:
             for _ in range(self._options.in_flight):
                 room.send(time.perf_counter(), listeners)
 
-    def done(self, room: _Room, due: float) -> None:
+    def done(self, room: Room, ordinal: int, due: float) -> None:
+        """Record an operation, by its ordinal in its room, that all have read now."""
+        self.record(room, due, time.perf_counter())
+
+    def record(self, room: Room, due: float, done_at: float) -> None:
         """Record an operation; the room goes on."""
-        now = time.perf_counter()
-        self._record(int((now - due) * 1e6))
+        self._record(int((done_at - due) * 1e6))
         if self._closed:
-            room.send(now, self._listeners[room])
+            room.send(time.perf_counter(), self._listeners[room])
 
     def _send_due(self) -> None:
         """Send what is due by now, each command to the next room in turn."""

@@ -88,6 +88,7 @@ class RejoinBook:
             Unavailable: the database is away.
         """
         digest, now = token_hash(token), now_ms()
+        self._drop_over(now)
         holder = await tokens.holder_of(self._pool, room_id, digest, now)
         if holder is None:
             raise Unauthenticated("the rejoin token is not good (any more)")
@@ -98,6 +99,14 @@ class RejoinBook:
         fresh = await self._rotate(holder.room_id, holder.user_id, holder.role, None)
         _put(self._successors, digest, (now + self._overlap_ms, fresh))
         return Rejoined(principal, holder.room_id, fresh)
+
+    def _drop_over(self, now: int) -> None:
+        """Forget what replaced tokens that are good no longer; the oldest come first."""
+        while self._successors:
+            good_until, _ = next(iter(self._successors.values()))
+            if good_until > now:
+                return
+            self._successors.popitem(last=False)
 
     async def _rotate(
         self, room_id: str, user_id: str, role: RoomRole, seat_index: int | None

@@ -189,6 +189,7 @@ class Connection(SendingSocket):
                 self._head = None
                 self._shared.counters.handshake_failures += 1
             self._shared.left(self)
+            self._core.let_go()
         self._tell_closed()
 
     def end(self, code: int) -> None:

@@ -44,6 +44,14 @@ class ServerCore(ServerProtocol):
         """Return the best common subprotocol; none at all is a choice that a client may make."""
         return super().select_subprotocol(subprotocols) if subprotocols else None
 
+    def let_go(self) -> None:
+        """End the parser; nothing can be received from now on.
+
+        Core and parser hold each other. Left alone, some kilobytes of each closed connection would
+        stay until Python looks for cycles, which it rarely does (`server/garbage.py`).
+        """
+        self.parser.close()
+
 
 class HeadReader:
     """Cuts the byte stream behind the request.

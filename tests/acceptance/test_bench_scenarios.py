@@ -1,5 +1,11 @@
 """The bench's scenarios in short: each runs to its end and says what it was to find out."""
 
+import os
+import signal
+import time
+from functools import partial
+from itertools import count
+
 import msgspec
 import pytest
 import trio
@@ -7,11 +13,14 @@ import trio
 from bench.harness.generators import generating
 from bench.harness.result import Moment, Result, encode
 from bench.harness.run import measure
+from bench.harness.vitals import SERVER_MEMORY
 from bench.scenarios.comeback import recovery, storm
 from bench.scenarios.common import SETTINGS, Timing
 from bench.scenarios.connections import connections
-from bench.scenarios.rooms import durable, fanout
+from bench.scenarios.rooms import durable, fanout, shared_room
 from bench.scenarios.rooms_load import RoomsOptions
+from bench.scenarios.soak import soak
+from bench.scenarios.soak_parts import Club
 from bench.scenarios.tables import tables
 from bench.serving import serving
 
@@ -73,6 +82,54 @@ async def test_frames_are_counted_for_every_spectator() -> None:
     assert events >= 31 * sum(one.operations for one in result.moments)
 
 
+async def test_spectators_of_a_room_are_shared_by_generators() -> None:
+    seen = Seen()
+    result = await fanout(30, 2, 0.0, Timing(1, 2, generators=3), seen)
+    holds(result, seen)
+    assert result.figures["rate"].value > 0
+    assert len(result.generators) == 3
+    assert all(share.events > 0 for share in result.generators)
+    # Each command was received by all of them, wherever they are, before it counted.
+    events = sum(one.events for one in result.moments)
+    assert events >= 31 * sum(one.operations for one in result.moments)
+
+
+async def test_nothing_is_done_until_the_spectators_of_all_generators_have_read_it() -> None:
+    async with serving(SETTINGS) as server:
+        plans = shared_room(4, 1, 0.0, 2, server)
+        async with generating("bench.scenarios.fanout_load", plans) as generators:
+            leader, follower = range(2)
+            began = await generators.begin()
+
+            def done_in(number: int) -> int | None:
+                told = generators.seconds.get(number, {}).get(leader)
+                return None if told is None else sum(told.latencies.values())
+
+            async def until_some_are_done(since: int) -> None:
+                for number in count(since):
+                    if await generators.until(partial(done_in, number)):
+                        return
+
+            await until_some_are_done(0)
+            os.kill(generators.pids[follower], signal.SIGSTOP)
+            try:
+                # What the other one has read by now is done in this second or in the next.
+                frozen = int(time.perf_counter() - began) + 2
+                still = [await generators.until(partial(done_in, frozen + n)) for n in (0, 1)]
+            finally:
+                os.kill(generators.pids[follower], signal.SIGCONT)
+            assert still == [0, 0]
+            await until_some_are_done(frozen + 2)
+            longest_us = max(
+                us
+                for told in generators.seconds.values()
+                if leader in told
+                for us in told[leader].latencies
+            )
+    # What was under way took all that time, two whole seconds of it.
+    assert longest_us > 2_000_000
+
+
 async def test_tables_play_hands_and_each_action_is_heard_by_all() -> None:
     seen = Seen()
     result = await tables(2, 3, False, SHORT, seen)
@@ -120,6 +177,32 @@ async def test_live_tables_go_on_after_a_kill() -> None:
     assert result.latency is not None
     assert result.latency.count == 6
     assert result.figures["first_hand_s"].value > 0
+
+
+@pytest.mark.parametrize("kill_every_s", [0.0, 6.0])
+async def test_a_club_is_open_for_a_while(kill_every_s: float) -> None:
+    seen = Seen()
+    club = Club(
+        tables=2,
+        players=2,
+        visitors=6,
+        stay_s=(0.2, 1.0),
+        lobby=3,
+        waiting_rooms=1,
+        staff=2,
+    )
+    result = await soak(club, kill_every_s, Timing(1, 12), seen)
+    holds(result, seen)
+    assert result.figures["errors"].value == 0
+    assert result.figures["rate"].value > 0 or kill_every_s
+    assert result.figures["visits_visits"].value > 0
+    assert result.figures["staff_count"].value > 0
+    # Those who only listen do not come back by themselves.
+    assert len(result.generators) == (3 if kill_every_s else 5)
+    assert bool(result.events) == bool(kill_every_s)
+    assert {one.title for one in result.growth} >= {SERVER_MEMORY, "open files", "database"}
+    assert {name for one in result.series for name in one.lines} >= {SERVER_MEMORY, "tasks"}
+    assert result.figures["gc2_ms"].value > 0
 
 
 async def test_an_open_loop_does_not_hide_a_stall() -> None:

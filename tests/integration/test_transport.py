@@ -6,8 +6,10 @@ Where time matters it stands still (`mock_clock`) until the test says that some 
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
+import weakref
 
 import pytest
 import trio
@@ -268,6 +270,24 @@ async def test_a_reset_is_told_as_1006() -> None:
         async with connected(served.port) as peer:
             peer.reset()
             assert await served.session.closing() == (1006, "")
+
+
+async def test_nothing_of_a_closed_connection_waits_for_the_cycle_collector() -> None:
+    gc.disable()
+    try:
+        async with serving() as served:
+            async with connected(served.port) as peer:
+                await peer.send(masked(BINARY, b"one"))
+                await peer.read_frame()
+                socket_of_it = weakref.ref(served.session.connection)
+                core_of_it = weakref.ref(served.session.connection._core)
+            await served.session.closed.wait()
+            served.endpoint.sessions.clear()
+            await wait_all_tasks_blocked()
+            assert socket_of_it() is None
+            assert core_of_it() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_silent_socket_is_cut_after_the_handshake_timeout(mock_clock: MockClock) -> None:

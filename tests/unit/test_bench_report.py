@@ -1,5 +1,6 @@
 """A result's page stands by itself, and of two results only what is more than noise changes."""
 
+import io
 import random
 import re
 from html.parser import HTMLParser
@@ -8,6 +9,7 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from bench.harness.latencies import Latencies, counted, percentile
 from bench.harness.machine import Machine, Software
@@ -15,10 +17,12 @@ from bench.harness.result import (
     Event,
     Figure,
     GeneratorShare,
+    Growth,
     Latency,
     Moment,
     Result,
     ResultError,
+    Series,
     Stage,
     encode,
     read,
@@ -26,6 +30,7 @@ from bench.harness.result import (
 from bench.report.charts import nice_ticks
 from bench.report.compare import compare, differences
 from bench.report.page import page
+from bench.report.terminal import show
 
 
 def moment(at_s: float, operations: float) -> Moment:
@@ -105,6 +110,20 @@ def test_a_page_has_its_figures_and_pictures_and_what_it_ran_on() -> None:
         assert said in text
     assert "<of>" not in text
     assert text.count("<svg") == 6  # percentiles, stages, rate, latency, processor, memory
+
+
+def test_what_grows_is_told_with_how_sure_that_is() -> None:
+    series = Series("Held <by> it", "MiB", [5.0, 10.0], {"server": [90.0, 91.0]})
+    grows = Growth("server memory", "MiB", 90.0, 91.0, 4.0, 3.0, 5.0)
+    unknown = Growth("files", "", 7.0, 7.0, None, None, None)
+    long = result(noisy(100, 1), series=[series], growth=[grows, unknown])
+    text = page(long)
+    ElementTree.fromstring(text.removeprefix("<!doctype html>\n"))
+    for said in ("Held &lt;by&gt; it", "90 to 91 MiB; 4 MiB an hour (3 to 5)", "too little"):
+        assert said in text
+    console = Console(record=True, width=120, file=io.StringIO())
+    show(console, long)
+    assert "4 MiB an hour (3 to 5)" in console.export_text()
 
 
 @pytest.mark.parametrize("highest", [0.0, 0.003, 1.0, 7.3, 99.9, 100.0, 123_456.0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -329,6 +331,19 @@ async def test_passivated_actor_handles_what_waits_and_comes_back_on_demand(worl
     assert second is not first
     assert world.handled == ["1"]
     assert world.undelivered == []
+
+
+async def test_a_passivated_actor_does_not_wait_for_the_cycle_collector(world: World) -> None:
+    gc.disable()
+    try:
+        await world.registry.ensure("a")
+        passive = weakref.ref(world.made.pop())
+        await wait_all_tasks_blocked()
+        assert world.registry.passivate("a")
+        await wait_all_tasks_blocked()
+        assert passive() is None
+    finally:
+        gc.enable()
 
 
 async def test_only_idle_actors_are_passivated(world: World, autojump_clock: MockClock) -> None:
