@@ -27,11 +27,11 @@ from server.chats import Chats
 from server.clock import in_ms, now_ms
 from server.club import Club
 from server.club_database import ClubDatabase
+from server.collector import Collections, collect_now_and_then
 from server.database_start import await_database
 from server.decks import shuffled_deck
 from server.figures import tell_figures
 from server.framing import framed_event
-from server.garbage import Collections, collect_now_and_then
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway
 from server.limits import gateway_limits, transport_limits
 from server.metrics import Metrics

@@ -61,13 +61,16 @@ class Reader:
         """Let connections read until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._selector.fileno())
-            for number, (key, _) in enumerate(self._selector.select(0), 1):
-                connection: Reading = key.data
-                # It may have gone since the look, within a turn of somebody else.
-                if not connection.dropped:
-                    connection.readable()
-                if number % _SOCKETS_PER_ROUND == 0:
-                    await trio.lowlevel.checkpoint()
+            await self._read_ready()
+
+    async def _read_ready(self) -> None:
+        for number, (key, _) in enumerate(self._selector.select(0), 1):
+            connection: Reading = key.data
+            # It may have gone since the look, within a turn of somebody else.
+            if not connection.dropped:
+                connection.readable()
+            if number % _SOCKETS_PER_ROUND == 0:
+                await trio.lowlevel.checkpoint()
 
     async def settle(self) -> None:
         """Settle what has ended until cancelled."""

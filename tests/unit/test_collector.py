@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from server.garbage import FULL_EVERY_S, Collections, collect_now_and_then
+from server.collector import FULL_EVERY_S, Collections, collect_now_and_then
 from server.metrics import Metrics
 
 
