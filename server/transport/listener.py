@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
+from math import inf
 
 import structlog
 import trio
@@ -37,6 +38,8 @@ _OF_ONE_PEER = frozenset(
 )
 _BACK_OFF_FIRST_S = 0.05
 _BACK_OFF_MOST_S = 1.0
+_SAY_AGAIN_S = 60.0
+"""A server that stays full is not to fill its log as well."""
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +55,7 @@ class Transport:
         self._shared = shared
         self._listeners = list(listeners)
         self.counters: Counters = shared.counters
+        self._said_at = -inf
 
     @property
     def connections(self) -> int:
@@ -62,6 +66,11 @@ class Transport:
     def half_open(self) -> int:
         """How many sockets have not finished their handshake."""
         return len(self._shared.half_open)
+
+    @property
+    def max_sockets(self) -> int:
+        """How many sockets there may be in all."""
+        return self._shared.limits.max_sockets
 
     def stop_accepting(self) -> None:
         """Close the listening sockets; what is connected stays so. Repeated calls do nothing."""
@@ -106,6 +115,8 @@ class Transport:
             try:
                 await trio.lowlevel.wait_readable(listener)
                 for _ in range(_ACCEPTS_PER_ROUND):
+                    if len(self._shared.all) >= self._shared.limits.max_sockets:
+                        raise OSError(errno.EMFILE, "there is room for no more sockets")
                     sock, address = listener.accept()
                     pause_s = _BACK_OFF_FIRST_S
                     self._welcome(sock, address)
@@ -116,9 +127,15 @@ class Transport:
             except OSError as error:
                 if error.errno in _OF_ONE_PEER:
                     continue
-                _log.warning("accept_failed", error=str(error), retry_after_s=pause_s)
+                self._say_paused(error)
                 await trio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _BACK_OFF_MOST_S)
+
+    def _say_paused(self, error: OSError) -> None:
+        self.counters.accept_pauses += 1
+        if trio.current_time() >= self._said_at + _SAY_AGAIN_S:
+            self._said_at = trio.current_time()
+            _log.warning("accept_paused", error=str(error), sockets=len(self._shared.all))
 
     def _welcome(self, sock: socket.socket, address: object) -> None:
         try:
