@@ -1,8 +1,8 @@
 """Tables whose clients come back when the server is killed, and play on.
 
 A client tries again as the project's client library does: at once, then after random waits up to
-0.2, 0.4, 0.8 … 5 s; where the server has no time for it, after the time that it is told. It comes
-back with its token, its room and the seq that it has.
+0.2, 0.4, 0.8 … 5 s; where the server has no time for it, after the time that it is told and a
+random one on top. It comes back with its token, its room and the seq that it has.
 
 An action is timed from when it was due until the client itself has read its event.
 """
@@ -51,6 +51,7 @@ class _Client:
         self._last_event = b""
         self._due = 0.0
         self._failures = 0
+        self._refusals = 0
         self._was_away = False
         self._asked = 0
         self._step = 0
@@ -124,9 +125,12 @@ class _Client:
                 continue
             if answer["type"] == "error":
                 self._load.counts["refused"] += 1
-                self._come_back(min(BACKOFF_MAX_S, answer.get("retry_after", BACKOFF_FIRST_S)))
+                asked_s = min(BACKOFF_MAX_S, answer.get("retry_after", 0.0))
+                spread_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0**self._refusals)
+                self._refusals += 1
+                self._come_back(asked_s + self._load.rng.uniform(0, max(asked_s, spread_s)))
                 return
-            self._failures = 0
+            self._failures = self._refusals = 0
             self._step += 1
             self._load.loop.mark(BACK)
             self._load.loop.watch(self.socket, self, self.lost)
