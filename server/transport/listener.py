@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 from collections.abc import Sequence
 from math import inf
@@ -140,6 +141,10 @@ class Transport:
     def _welcome(self, sock: socket.socket, address: object) -> None:
         try:
             sock.setblocking(False)
+            if _has_hung_up(sock):
+                self.counters.handshake_failures += 1
+                sock.close()
+                return
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:  # reset already
@@ -196,6 +201,17 @@ async def serve(
             await trio.sleep_forever()
         finally:
             transport.stop_accepting()
+
+
+def _has_hung_up(sock: socket.socket) -> bool:
+    """Whether the peer gave up before its turn came, whatever it had sent before that.
+
+    Where more clients come than can be served, most of those at the head of the queue have: with
+    work done for them, the others would be served too late as well, and so on.
+    """
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _peer(address: object) -> str:

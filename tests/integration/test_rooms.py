@@ -8,10 +8,12 @@ import trio
 from actors.supervisor import Intensity, Supervisor
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
+from protocol.ids import RoomId, room_channel
 from protocol.replies import Joined
 from server.rooms import Rooms
-from tests.support.live_rooms import AS_JOURNAL, Club, open_club
-from tests.support.rooms import principal
+from tests.support.live_rooms import AS_JOURNAL, Club, Socket, open_club
+from tests.support.patience import PATIENCE_S
+from tests.support.rooms import HOST, principal
 
 pytestmark = pytest.mark.fail_after(20)
 
@@ -61,3 +63,28 @@ async def test_a_room_that_cannot_be_read_is_set_aside_until_it_is_lifted(
     reply = await rooms.ask("room-1", commands.Join(), principal("ann"), "test")
     assert isinstance(reply, Joined)
     assert not rooms.quarantined()
+
+
+async def test_who_gives_up_while_a_room_lets_them_in_is_not_left_behind_in_it(
+    club: Club, nursery: trio.Nursery
+) -> None:
+    supervisor = Supervisor()
+    await nursery.start(supervisor.run)
+    rooms = Rooms(
+        supervisor=supervisor,
+        services=club.services,
+        intensity=Intensity(2, 60.0),
+        timeout_s=PATIENCE_S,
+        on_crash=lambda: None,
+        on_quarantine=lambda room_id: None,
+    )
+    host, channel = principal(HOST), room_channel(RoomId("room-1"))
+    await rooms.attach("room-1", host, Socket(HOST))
+    gave_up, stays = Socket(HOST), Socket(HOST)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await rooms.attach("room-1", host, gave_up)
+    # The room takes its messages in their order.
+    await rooms.attach("room-1", host, stays)
+    assert club.hub.subscription(channel, stays) is not None
+    assert club.hub.subscription(channel, gave_up) is None

@@ -293,6 +293,19 @@ async def test_who_finds_no_room_waits_until_somebody_has_gone() -> None:
     assert said[0]["sockets"] == 2
 
 
+async def test_no_work_is_done_for_who_hung_up_before_its_turn() -> None:
+    async with serving(TransportLimits(max_sockets=1)) as served, AsyncExitStack() as later:
+        async with connected(served.port):
+            for _ in range(3):
+                async with dialled(served.port) as impatient:
+                    await impatient.send(upgrade())
+            waits = await later.enter_async_context(dialled(served.port))
+            await waits.send(upgrade())
+        assert (await waits.read_head()).startswith("HTTP/1.1 101 ")
+        assert len(served.endpoint.sessions) == 2
+        assert served.transport.counters.handshake_failures == 3
+
+
 async def test_silence_is_pinged_and_pongs_do_not_keep_an_idle_connection(
     mock_clock: MockClock,
 ) -> None:
