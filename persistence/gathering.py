@@ -19,7 +19,7 @@ from persistence.errors import Unavailable
 K = TypeVar("K")
 V = TypeVar("V")
 
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 32
 """Callers served by one read. Their answers are worked on one after the other, before anything else
 has its turn: this bounds for how long."""
 

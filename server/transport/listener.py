@@ -20,8 +20,9 @@ from server.transport.shared import Shared
 # limits of the queue, which begins behind that, would say little about how far back a peer may be.
 _KERNEL_BUFFER_BYTES = 128 * 1024
 
-# One round of the accept loop takes no more than this before others have their turn.
-_ACCEPTS_PER_ROUND = 32
+# One round of the accept loop takes no more than this before others have their turn: a handshake
+# takes about as long as an action at a table, which is to wait for few of them.
+_ACCEPTS_PER_ROUND = 8
 _CONNECTIONS_PER_ROUND = 256
 
 # accept(2): errors of the one connection that was to be accepted. With any other, descriptors or

@@ -20,7 +20,7 @@ from tests.support.rooms import HOST
 pytestmark = pytest.mark.fail_after(PATIENCE_S)
 
 MANY = 200
-FEW = 6
+FEW = 10
 """Callers for whom one read each would be far more than this."""
 
 
