@@ -9,15 +9,15 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from math import inf
 from typing import NoReturn, TypeVar
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
 import trio
 
 from client.chats import Chats
-from client.connection import Arrived, Connection, open_connection, raise_unchanged
+from client.connection import Arrived, Connection, moved_url, open_connection, raise_unchanged
 from client.errors import (
     ClientError,
     ConnectFailed,
@@ -110,6 +110,7 @@ class CardroomClient:
         self._nursery: trio.Nursery | None = None
         self._socket: Connection | None = None
         self._leaving = False
+        self._logged_in_at = inf
 
     @property
     def me(self) -> Authenticated:
@@ -263,7 +264,7 @@ class CardroomClient:
         address = refused.details.get("address")
         if refused.code != ErrorCode.MOVED or not isinstance(address, str) or not address:
             return False
-        self.url = _at(address, self.url)
+        self.url = moved_url(address, self.url)
         return True
 
     async def _connected(self) -> Connection:
@@ -283,16 +284,20 @@ class CardroomClient:
         """Stay connected until told not to come back; `open_club` runs it."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            refusals = 0
             while self.failure is None and not self._leaving:
-                began = trio.current_time()
+                self._logged_in_at = inf
                 error = await self._one_connection()
-                lasted = trio.current_time() - began
+                lasted = max(0.0, trio.current_time() - self._logged_in_at)
+                if lasted:
+                    refusals = 0
                 if isinstance(error, ConnectionClosed) and error.permanent:
                     self._fail(error)
                 elif isinstance(error, RejoinRefused):
                     continue
                 elif isinstance(error, Refused) and error.code in TRY_AGAIN:
-                    await trio.sleep(self._backoff.retry_s(error.retry_after_s, 1))
+                    await trio.sleep(self._backoff.retry_s(error.retry_after_s, refusals))
+                    refusals += 1
                 elif isinstance(error, Refused) and not self._follow(error):
                     self._fail(error)
                 else:
@@ -318,6 +323,7 @@ class CardroomClient:
                 try:
                     await self._log_in(connection)
                     self._connection = connection
+                    self._logged_in_at = trio.current_time()
                     self.connections += 1
                     self.chats.reconnected()
                     self._tell()
@@ -486,11 +492,3 @@ async def open_club(
         if inside is not None and rest is not None and rest.exceptions == (inside,):
             raise_unchanged(inside)
         raise
-
-
-def _at(address: str, url: str) -> str:
-    """Turn a node's address into a WebSocket URL, taking what it does not say from `url`."""
-    if "://" in address:
-        return address
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{address}{parts.path if '/' not in address else ''}"

@@ -283,6 +283,14 @@ async def _open_stream(
     return trio.SSLStream(stream, context, server_hostname=parts.hostname, https_compatible=True)
 
 
+def moved_url(address: str, url: str) -> str:
+    """Turn a node's address into a WebSocket URL, taking what it does not say from `url`."""
+    if "://" in address:
+        return address
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{address}{parts.path if '/' not in address else ''}"
+
+
 def _host_header(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 

@@ -23,7 +23,8 @@ class Timing(Struct, frozen=True, kw_only=True):
         backoff_max_s: Where that ends.
         restart_spread_s: After close code 1012, a random wait up to this.
         settled_s: A connection that lasted so long counts as a good one: the next loss is a first.
-        retry_after_max_s: The most of a server's `retry_after` that is waited at a time.
+        retry_after_max_s: The most of a server's `retry_after` that counts, and of the random wait
+            where it names none.
     """
 
     connect_s: float = 3.0
@@ -52,7 +53,7 @@ class Backoff:
 
         Args:
             error: why the connection ended, or was not made.
-            lasted_s: how long it had lasted.
+            lasted_s: how long it had lasted, from when it was logged in; 0 if it never was.
         """
         if lasted_s >= self._timing.settled_s:
             self._losses = 0
@@ -67,15 +68,18 @@ class Backoff:
         return self._rng.uniform(0, min(self._timing.backoff_max_s, ceiling))
 
     def retry_s(self, retry_after_s: float | None, attempt: int) -> float:
-        """Return the wait before a refused command is sent again.
+        """Return the wait before what was refused is tried again.
+
+        Never less than the server asked for. It tells all whom it has no time for the same, so a
+        random time comes on top, up to as long again; the more often it refused, the longer.
 
         Args:
             retry_after_s: what the server asked for, if it did.
             attempt: how many times it was refused so before.
         """
         ceiling = self._timing.retry_after_max_s
-        if retry_after_s is not None:
-            return max(0.0, min(ceiling, retry_after_s))
-        return self._rng.uniform(
-            0, min(ceiling, self._timing.backoff_first_s * 2.0 ** min(attempt, 16))
-        )
+        spread = min(ceiling, self._timing.backoff_first_s * 2.0 ** min(attempt, 16))
+        if retry_after_s is None:
+            return self._rng.uniform(0, spread)
+        asked = max(0.0, min(ceiling, retry_after_s))
+        return asked + self._rng.uniform(0, max(asked, spread))

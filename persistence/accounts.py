@@ -5,7 +5,8 @@ from outside the club comes from, or goes to, the bank account.
 """
 
 import uuid
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -43,6 +44,15 @@ SELECT 'starting_balance:' || made.user_id, side.account,
 FROM made, (VALUES ('bank', -%(balance)s::bigint), ('wallet', %(balance)s::bigint))
            AS side (account, amount)
 WHERE side.amount <> 0
+"""
+# Users whose wallet is as it should be; of those whose role is known, none that ever was staff.
+_KNOWN = """
+SELECT asked.n
+FROM unnest(%(users)s::text[], %(names)s::text[], %(not_staff)s::boolean[]) WITH ORDINALITY
+         AS asked (user_id, name, not_staff, n)
+JOIN wallets w ON w.user_id = asked.user_id AND w.name = asked.name
+WHERE NOT (asked.not_staff
+           AND EXISTS (SELECT FROM club_staff s WHERE s.user_id = asked.user_id))
 """
 _DONE_BEFORE = """
 SELECT type, outcome FROM commands WHERE command_id = %(command_id)s::uuid AND user_id = %(by)s
@@ -159,6 +169,31 @@ class AuditFilters(Struct, frozen=True, kw_only=True):
     action: str | None = None
     before: int | None = None
     limit: int = 100
+
+
+class Newcomer(NamedTuple):
+    """Somebody as they authenticated; `staff` is None where their role was not told."""
+
+    user_id: str
+    name: str
+    staff: bool | None
+
+
+async def are_known(pool: Pool, users: Sequence[Newcomer]) -> list[bool]:
+    """Say of each whether `ensure_wallet` would change nothing; never of staff.
+
+    Raises:
+        Unavailable: the database is away.
+    """
+    values = {
+        "users": [one.user_id for one in users],
+        "names": [one.name for one in users],
+        "not_staff": [one.staff is False for one in users],
+    }
+    async with pool.connection(read_only=True) as conn:
+        cursor = await conn.execute(_KNOWN, values, prepare=True)
+        found = {row[0] for row in await cursor.fetchall()}
+    return [n in found and not one.staff for n, one in enumerate(users, 1)]
 
 
 async def ensure_wallet(

@@ -1,5 +1,6 @@
-"""A room as one user may see it, read from the database in one statement."""
+"""Rooms as single users may see them, read from the database in one statement."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,10 +57,19 @@ class _Member(Struct, frozen=True):
     status: MemberStatus
 
 
+_HoleCards = list[Annotated[str, Meta(min_length=2)]]
+
+
+class _Own(Struct, frozen=True):
+    member: _Member | None
+    hole_cards: _HoleCards | None
+
+
 class StoredRoom(Struct, frozen=True):
     """Everything that a snapshot needs, as the database told it at one moment.
 
-    `hole_cards` are those of the asker alone.
+    `member` and `hole_cards` are those of the asker alone; the rest may be shared with others who
+    asked for the same room.
     """
 
     seq: int
@@ -68,12 +78,12 @@ class StoredRoom(Struct, frozen=True):
     rigged: bool
     seats: list[_Seat]
     spectators: list[SpectatorView]
-    member: _Member | None
-    hole_cards: list[Annotated[str, Meta(min_length=2)]] | None
     pending: list[PendingRequest]
     bans: list[BanView]
     recent_actions: list[RecentAction]
     waitlist: list[WaitlistPlace]
+    member: _Member | None = None
+    hole_cards: _HoleCards | None = None
 
     def role_of(self, user_id: str) -> RoomRole:
         """Return the user's role in the room, staff not considered."""
@@ -99,19 +109,40 @@ class StoredRoom(Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(StoredRoom).decode
+_decode_own = msgspec.json.Decoder(dict[int, _Own]).decode
 
 
-async def read_room(pool: Pool, room_id: str, user_id: str) -> StoredRoom | None:
-    """Read a room with what belongs to one user, or None if there is no such room.
+async def read_rooms(pool: Pool, asked: Sequence[tuple[str, str]]) -> list[StoredRoom | None]:
+    """Read rooms with what belongs to one user each, or None where there is no such room.
+
+    Args:
+        pool: connections.
+        asked: pairs of room and user. What they see alike of a room is read once.
 
     Raises:
         Unavailable: the database is away.
     """
-    values = {"room_id": room_id, "user_id": user_id, "recent": RECENT_ACTIONS}
+    values = {
+        "rooms": list({room_id for room_id, _ in asked}),
+        "asked_rooms": [room_id for room_id, _ in asked],
+        "asked_users": [user_id for _, user_id in asked],
+        "recent": RECENT_ACTIONS,
+    }
+    found: list[StoredRoom | None] = [None] * len(asked)
     async with pool.connection(read_only=True) as conn:
         cursor = await conn.execute(_QUERY, values, prepare=True)
-        row = await cursor.fetchone()
-    return None if row is None else _decode(row[0])
+        for _, room, owns in await cursor.fetchall():
+            stored = _decode(room)
+            for n, own in _decode_own(owns).items():
+                found[n - 1] = msgspec.structs.replace(
+                    stored, member=own.member, hole_cards=own.hole_cards
+                )
+    return found
+
+
+async def read_room(pool: Pool, room_id: str, user_id: str) -> StoredRoom | None:
+    """Read one room with what belongs to one user, as `read_rooms` does."""
+    return (await read_rooms(pool, [(room_id, user_id)]))[0]
 
 
 def snapshot_for(

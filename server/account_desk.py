@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from persistence import accounts
-from persistence.accounts import LedgerLine
+from persistence.accounts import LedgerLine, Newcomer
 from protocol.principal import Principal
 from server.answers import Me
 from server.clock import now_ms
@@ -39,15 +39,17 @@ class AccountDesk:
         role_known = staff in (None, self._known_staff.get(principal.user_id))
         if key in self._known_users and role_known:
             return
+        newcomer = Newcomer(principal.user_id, principal.name, staff)
         async with self._database.use() as pool:
-            await accounts.ensure_wallet(
-                pool,
-                principal.user_id,
-                principal.name,
-                self._starting_balance,
-                now_ms(),
-                staff=staff,
-            )
+            if not await self._database.knows(newcomer):
+                await accounts.ensure_wallet(
+                    pool,
+                    principal.user_id,
+                    principal.name,
+                    self._starting_balance,
+                    now_ms(),
+                    staff=staff,
+                )
         self._known_users[key] = None
         if staff is not None:
             self._known_staff[principal.user_id] = staff

@@ -38,7 +38,7 @@ from server.metrics import Metrics
 from server.node import Node
 from server.outside import OutsideWrites
 from server.presence import Presence
-from server.process import StoppedEarly, watch_signals
+from server.process import StoppedEarly, room_for_sockets, watch_signals
 from server.push.worker import PushWorker, push_settings
 from server.pusher.wiring import beside, open_pusher
 from server.readiness import Readiness
@@ -315,7 +315,7 @@ class Server:
         await serve_websockets(
             [self._ws_socket],
             beside(self.gateway.route, self.pusher),
-            transport_limits(self._settings),
+            transport_limits(self._settings, room_for_sockets()),
             allowed_origins=frozenset(self._settings.allowed_origins) or None,
             task_status=task_status,
         )

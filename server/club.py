@@ -17,6 +17,7 @@ from game.room_settings import settings_for_new_room
 from persistence import events
 from persistence import rooms as stored_rooms
 from persistence.errors import ConstraintViolated
+from persistence.events import Absence
 from persistence.snapshot import StoredRoom, snapshot_for
 from protocol.commands import AnyRoomCommand, CreateRoom, Join, ListRooms, WaitlistCommand
 from protocol.errors import ErrorCode, Refused, bad_field
@@ -198,16 +199,11 @@ class Club:
         subscription = await self.rooms.attach(room_id, principal, subscriber)
         try:
             if last_seq is not None:
-                async with self._database.use() as pool:
-                    missed = await events.missed_events(
-                        pool,
-                        room_id,
-                        last_seq,
-                        principal.user_id,
-                        operator=subscription.operator,
-                    )
+                missed = await self._database.missed(
+                    Absence(room_id, last_seq, principal.user_id, subscription.operator)
+                )
                 if missed is not None:
-                    return Joint(subscription, missed[0], missed[1], None)
+                    return Joint(subscription, missed.seq, missed.events, None)
             stored = await self._database.read_room(room_id, principal.user_id)
             snapshot = await self._snapshot(stored, principal, room_id, None)
             return Joint(subscription, snapshot.seq, None, snapshot)

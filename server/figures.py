@@ -22,6 +22,11 @@ def tell_figures(
     gauge, counter, totals = metrics.gauge, metrics.counter, transport.counters
     gauge("cardroom_sockets", "WebSockets that are open.", lambda: transport.connections)
     gauge("cardroom_tasks", "Tasks that live.", lambda: current_statistics().tasks_living)
+    gauge(
+        "cardroom_sockets_limit",
+        "WebSockets that this process has room for: what it may have open, less what it needs.",
+        lambda: transport.max_sockets,
+    )
     gauge("cardroom_rooms", "Rooms with a live actor.", lambda: len(rooms))
     gauge(
         "cardroom_rooms_quarantined",
@@ -57,6 +62,11 @@ def tell_figures(
         "cardroom_slow_closes",
         "WebSockets closed because they could not keep up.",
         lambda: totals.slow_closes,
+    )
+    counter(
+        "cardroom_accept_pauses",
+        "Pauses in accepting sockets, for want of descriptors above all.",
+        lambda: totals.accept_pauses,
     )
     counter(
         "cardroom_handshake_failures",

@@ -16,14 +16,19 @@ def gateway_limits(settings: Settings) -> GatewayLimits:
     )
 
 
-def transport_limits(settings: Settings) -> TransportLimits:
-    """Say what one socket may do."""
+HALF_OPEN_SHARE = 4
+"""No more than one in so many sockets may be one that has not finished its handshake."""
+
+
+def transport_limits(settings: Settings, max_sockets: int) -> TransportLimits:
+    """Say what one socket may do, and how many there may be."""
     return TransportLimits(
         max_message_bytes=settings.max_message_bytes,
         queue_messages=settings.queue_messages,
         queue_bytes=settings.queue_bytes,
         handshake_timeout_s=settings.handshake_timeout_s,
-        max_half_open=settings.half_open_handshakes,
+        max_half_open=min(settings.half_open_handshakes, max(1, max_sockets // HALF_OPEN_SHARE)),
+        max_sockets=max_sockets,
         idle_s=settings.idle_socket_s,
         idle_code=CloseCode.IDLE,
         ping_interval_s=settings.ping_interval_s,

@@ -1,6 +1,7 @@
-"""What a server has to do with its process: listening sockets, and the signals that end it."""
+"""What a server has to do with its process: descriptors, sockets, and signals."""
 
 import os
+import resource
 import signal
 import socket
 import threading
@@ -10,7 +11,13 @@ import trio
 
 log = structlog.stdlib.get_logger(__name__)
 
-BACKLOG = 1024
+BACKLOG = 4096
+"""Clients that come back together wait here to be accepted; the kernel may allow fewer."""
+MOST_DESCRIPTORS = 1_048_576
+OTHER_DESCRIPTORS = 256
+"""Kept for what is no WebSocket: the database, HTTP, files."""
+FEW_SOCKETS = 4_096
+"""A server that has room for fewer says so."""
 END_WITHIN_S = 9.0
 """After the signal to end; whatever still waits then is dropped, as a kill would drop it."""
 
@@ -39,6 +46,28 @@ def listen(host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def room_for_sockets() -> int:
+    """Let this process have as many descriptors as it may; return how many WebSockets that allows.
+
+    Says in the log how many there are, with a warning where they are few.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError) as error:
+            log.info("descriptor_limit_kept", error=str(error))
+            most = soft
+    sockets = most - min(OTHER_DESCRIPTORS, most // 4)
+    if sockets < FEW_SOCKETS:
+        hint = "raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) for more clients"
+        log.warning("few_descriptors", descriptors=most, sockets=sockets, hint=hint)
+    else:
+        log.info("descriptors", descriptors=most, sockets=sockets)
+    return sockets
 
 
 async def watch_signals(

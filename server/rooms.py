@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
+import trio
 
 from actors.hub import Hub, Subscriber, Subscription
 from actors.registry import Registry, State
@@ -30,6 +31,7 @@ from persistence import hydration, nodes
 from persistence.errors import Unavailable
 from protocol.commands import AnyRoomCommand
 from protocol.errors import Refused
+from protocol.ids import RoomId, room_channel
 from protocol.principal import Principal
 from protocol.replies import Ok
 from server.posting import Answer, post, send, unavailable
@@ -121,10 +123,24 @@ class Rooms:
 
         Raises:
             Refused: `not_approved`, or as `send`.
+
+        Cancellation leaves nothing subscribed, even if the room gets to it only afterwards.
         """
         answer: Answer[Subscription] = Answer()
-        await self.send(room_id, Attach(principal, subscriber, answer.put))
-        return await answer.get()
+        given_up = False
+
+        def put(value: Subscription | Refused) -> None:
+            if given_up and not isinstance(value, Refused):
+                self.hub.unsubscribe(value.channel, subscriber)
+            answer.put(value)
+
+        try:
+            await self.send(room_id, Attach(principal, subscriber, put))
+            return await answer.get()
+        except trio.Cancelled:
+            given_up = True
+            self.hub.unsubscribe(room_channel(RoomId(room_id)), subscriber)
+            raise
 
     async def tell(self, room_id: str, command: InternalCommand | WrittenOutside) -> None:
         """Tell a room something of the server's own; a room that cannot be reached is let be."""

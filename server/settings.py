@@ -108,7 +108,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     missed_events_limit: Count = 300
     auth_timeout_s: PositiveSeconds = 5.0
     handshake_timeout_s: PositiveSeconds = 3.0
-    half_open_handshakes: Count = 512
+    half_open_handshakes: Count = 4096
     send_timeout_s: PositiveSeconds = 10.0
     close_timeout_s: PositiveSeconds = 1.5
     ping_interval_s: PositiveSeconds = 20.0

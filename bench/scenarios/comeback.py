@@ -14,6 +14,7 @@ from bench.harness.generators import Generators, generating, shares
 from bench.harness.latencies import Latencies, counted
 from bench.harness.result import Event, Figure, Latency, Result
 from bench.harness.run import Recording, generator_shares, mean
+from bench.harness.sampling import Sample
 from bench.scenarios.comeback_load import ACTED, ComebackOptions
 from bench.scenarios.common import Timing, Watch, allow_many_files, free_port, ground
 from bench.scenarios.returning import BACK
@@ -67,6 +68,7 @@ async def _measure(
     first_hand: list[float] = []
     events: list[Event] = []
     returns = Latencies()
+    costs = _Costs()
     away = 0
     async with serving(settings) as server:
         stands_on = await ground(server)
@@ -85,8 +87,11 @@ async def _measure(
                 await server.kill()
                 await server.start()
                 ready.append(time.perf_counter() - killed)
+                up = await trio.to_thread.run_sync(recording.sampler.take)
                 watch.phase("ready; waiting for the last client")
                 back = await _all_back(generators, killed, tables * players)
+                done = await trio.to_thread.run_sync(recording.sampler.take)
+                costs.add(up, done, sum(at > up.at for at in back))
                 away += tables * players - len(back)
                 last.append(max(back, default=killed + BACK_WITHIN_S) - killed)
                 returns.add(counted([int((at - killed) * 1e6) for at in back]))
@@ -111,6 +116,7 @@ async def _measure(
         figures["first_hand_s"] = Figure(
             "first hand on after", mean(first_hand), "s", "lower", first_hand
         )
+    figures |= costs.figures()
     refused = sum(one.counts["refused"] for second in seconds for one in second)
     figures["refused"] = Figure("refused meanwhile", float(refused), "", "lower")
     return Result(
@@ -147,6 +153,31 @@ async def _measure(
         operation="actions",
         failed=f"{away} clients were not back within {BACK_WITHIN_S:.0f} s" if away else "",
     )
+
+
+class _Costs:
+    """What the clients cost that came back after the server was ready."""
+
+    def __init__(self) -> None:
+        self._server_ms: list[float] = []
+        self._postgres_ms: list[float] = []
+
+    def add(self, up: Sample, done: Sample, clients: int) -> None:
+        """Count a round: the moment when the server was up, that when all were back."""
+        if clients:
+            server_s = done.server_cpu_s - up.server_cpu_s
+            self._server_ms.append(server_s * 1000 / clients)
+            postgres_s = done.postgres_cpu_s - up.postgres_cpu_s
+            self._postgres_ms.append(postgres_s * 1000 / clients)
+
+    def figures(self) -> dict[str, Figure]:
+        """Give both, a client; what is played meanwhile is within."""
+        parts = {"server": self._server_ms, "postgres": self._postgres_ms}
+        titles = {"server": "server CPU for a client back", "postgres": "PostgreSQL CPU for one"}
+        return {
+            f"{part}_ms_per_client": Figure(titles[part], mean(each), "ms", "lower", each)
+            for part, each in parts.items()
+        }
 
 
 def _marks(generators: Generators, name: str, since: float) -> list[float]:

@@ -1,7 +1,7 @@
 """A client that comes back when its connection is lost, as the project's client library does.
 
 It tries again at once, then after random waits up to 0.2, 0.4, 0.8 … 5 s; where the server has no
-time for it, after the time that it is told.
+time for it, after the time that it is told and a random one on top.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Returning(ABC):
         self.rng = rng
         self._url = url
         self._failures = 0
+        self._refusals = 0
         self._asked = 0
         self._step = 0
 
@@ -125,10 +126,13 @@ class Returning(ABC):
                 self.refused(answer)
                 self.hang_up()
                 self.gone()
-                wait_s = min(BACKOFF_MAX_S, answer.get("retry_after", BACKOFF_FIRST_S))
+                asked_s = min(BACKOFF_MAX_S, answer.get("retry_after", 0.0))
+                spread_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0**self._refusals)
+                self._refusals += 1
+                wait_s = asked_s + self.rng.uniform(0, max(asked_s, spread_s))
                 self.loop.at(time.perf_counter() + wait_s, self.connect)
                 return
-            self._failures = 0
+            self._failures = self._refusals = 0
             self._step += 1
             self.loop.mark(BACK)
             self.loop.watch(self.socket, self, self.lost)

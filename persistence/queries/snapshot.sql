@@ -1,6 +1,8 @@
--- One room, whole, for one user: a single statement, so a single snapshot of the database.
--- Parameters: room_id, user_id, recent (how many actions). Times come in milliseconds.
-SELECT jsonb_build_object(
+-- Rooms, whole, and what concerns single users of them: a single statement, so a single snapshot of
+-- the database. Parameters: rooms (ids, each once), asked_rooms and asked_users (pairs), recent (how
+-- many actions). Each row is a room's id, what all see alike, and what is each of its pairs' own, by
+-- the pair's place, from 1 up. Times come in milliseconds.
+SELECT r.id, jsonb_build_object(
     'seq', g.seq,
     'state', g.current_state,
     'room', to_jsonb(r) - ARRAY['owner_node', 'owner_epoch', 'rigged_deck', 'closing', 'closed_at']
@@ -16,11 +18,6 @@ SELECT jsonb_build_object(
                        'user_id', w.user_id, 'display_name', w.display_name)
                        ORDER BY w.user_id), '[]')
                    FROM room_spectators w WHERE w.room_id = r.id),
-    'member', (SELECT jsonb_build_object('display_name', m.display_name, 'status', m.status)
-               FROM room_players m WHERE m.room_id = r.id AND m.user_id = %(user_id)s),
-    'hole_cards', (SELECT to_jsonb(p.hole_cards)
-                   FROM hands h JOIN players p ON p.hand_id = h.id AND p.user_id = %(user_id)s
-                   WHERE h.room_id = r.id AND h.ended_at IS NULL),
     'pending', (SELECT coalesce(jsonb_agg(jsonb_build_object(
                     'user_id', m.user_id, 'display_name', m.display_name,
                     'requested_at', to_ms(m.requested_at)) ORDER BY m.requested_at), '[]')
@@ -44,6 +41,15 @@ SELECT jsonb_build_object(
                  FROM (SELECT w.*, row_number() OVER (ORDER BY position, created_at, id) AS place
                        FROM waitlist w
                        WHERE w.table_id = r.id AND w.status IN ('waiting', 'called')) q)
-)::text
+)::text,
+(SELECT jsonb_object_agg(asked.n::text, jsonb_build_object(
+     'member', (SELECT jsonb_build_object('display_name', m.display_name, 'status', m.status)
+                FROM room_players m WHERE m.room_id = r.id AND m.user_id = asked.user_id),
+     'hole_cards', (SELECT to_jsonb(p.hole_cards)
+                    FROM hands h JOIN players p ON p.hand_id = h.id AND p.user_id = asked.user_id
+                    WHERE h.room_id = r.id AND h.ended_at IS NULL)))
+ FROM unnest(%(asked_rooms)s::text[], %(asked_users)s::text[]) WITH ORDINALITY
+          AS asked (room_id, user_id, n)
+ WHERE asked.room_id = r.id)::text
 FROM rooms r JOIN game_states g ON g.room_id = r.id
-WHERE r.id = %(room_id)s
+WHERE r.id = ANY(%(rooms)s::text[])

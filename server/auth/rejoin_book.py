@@ -5,10 +5,13 @@ lives, so that `hydrate` can tell a user the one they have; after a restart they
 """
 
 from collections import OrderedDict
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple, TypedDict, TypeVar
 
 from persistence import tokens
+from persistence.gathering import Gathering
 from persistence.pool import Pool
+from persistence.tokens import Rotation, TokenHolder
 from protocol.ids import UserId
 from protocol.principal import Principal
 from protocol.values import RoomRole
@@ -30,6 +33,12 @@ class Rejoined(NamedTuple):
     token: str
 
 
+class _Times(TypedDict):
+    now: int
+    expires_at: int
+    old_good_until: int
+
+
 class RejoinBook:
     """The rejoin tokens of all rooms.
 
@@ -43,6 +52,9 @@ class RejoinBook:
         self._pool = pool
         self._life_ms = life_ms
         self._overlap_ms = overlap_ms
+        self._holders = Gathering(self._read_holders)
+        self._good = Gathering(self._read_good)
+        self._rotations = Gathering(self._store)
         self._current: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._successors: OrderedDict[bytes, tuple[int, str]] = OrderedDict()
 
@@ -71,9 +83,7 @@ class RejoinBook:
         """
         known = self.known(room_id, user_id)
         # Another process may have replaced it, and who stayed away has outlived it.
-        if known is not None and await tokens.is_good(
-            self._pool, room_id, token_hash(known), now_ms()
-        ):
+        if known is not None and await self._good.get((token_hash(known), room_id)):
             return known
         return await self._rotate(room_id, user_id, role, seat_index)
 
@@ -89,7 +99,7 @@ class RejoinBook:
         """
         digest, now = token_hash(token), now_ms()
         self._drop_over(now)
-        holder = await tokens.holder_of(self._pool, room_id, digest, now)
+        holder = await self._holders.get((digest, room_id))
         if holder is None:
             raise Unauthenticated("the rejoin token is not good (any more)")
         principal = Principal(UserId(holder.user_id), holder.display_name)
@@ -111,21 +121,31 @@ class RejoinBook:
     async def _rotate(
         self, room_id: str, user_id: str, role: RoomRole, seat_index: int | None
     ) -> str:
-        now = now_ms()
         token = new_token()
-        await tokens.rotate(
-            self._pool,
-            room_id=room_id,
-            user_id=user_id,
-            role=role,
-            seat_index=seat_index,
-            token_hash=token_hash(token),
-            now=now,
-            expires_at=now + self._life_ms,
-            old_good_until=now + self._overlap_ms,
-        )
+        rotation = Rotation(room_id, user_id, role, seat_index, token_hash(token))
+        if not await self._rotations.get(rotation):
+            await tokens.rotate_one(self._pool, rotation, **self._times())
         self.keep(room_id, user_id, token)
         return token
+
+    async def _read_holders(
+        self, asked: Sequence[tuple[bytes, str | None]]
+    ) -> list[TokenHolder | None]:
+        return await tokens.holders_of(self._pool, asked, now_ms())
+
+    async def _read_good(self, asked: Sequence[tuple[bytes, str]]) -> list[bool]:
+        return await tokens.are_good(self._pool, asked, now_ms())
+
+    async def _store(self, rotations: Sequence[Rotation]) -> list[bool]:
+        return await tokens.rotate(self._pool, rotations, **self._times())
+
+    def _times(self) -> _Times:
+        now = now_ms()
+        return {
+            "now": now,
+            "expires_at": now + self._life_ms,
+            "old_good_until": now + self._overlap_ms,
+        }
 
 
 def _put(into: OrderedDict[K, V], key: K, value: V) -> None:

@@ -1,12 +1,12 @@
 """One socket's side of the protocol: decode, authenticate, hand on, answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from msgspec import UNSET
 
 from actors.room import Ask
 from actors.supervisor import crash_id
@@ -37,7 +37,9 @@ from protocol.replies import Authenticated, Hydrated, Ok, Seen, Subscribed
 from server.auth.errors import Unauthenticated
 from server.clock import now_ms
 from server.club import Joint
+from server.gateway.joining import authenticated, subscribed
 from server.gateway.rate import TokenBucket
+from server.posting import unavailable
 from server.transport import Connection, frame
 from server.waitlist_desk import named_table, needs_look_up
 
@@ -48,6 +50,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 MAX_AHEAD = 64
 """Commands that may wait for the authentication that they follow, and that may run at once."""
+_BUSY = Refused(ErrorCode.BUSY, "Too many commands at once.", retry_after_s=0.5)
 
 
 class Session:
@@ -57,8 +60,10 @@ class Session:
         "_ahead",
         "_bucket",
         "_connection",
+        "_entering",
         "_excess",
         "_gateway",
+        "_gone",
         "_heard",
         "_principal",
         "_room_id",
@@ -88,6 +93,8 @@ class Session:
         self._room_id = ""
         self._ahead: list[AnyCommand] | None = None
         self._running = 0
+        self._entering: list[trio.CancelScope] | None = None
+        self._gone = False
         self._heard = False
         self._turns: dict[str, trio.Event] = {}
         limits = gateway.limits
@@ -115,6 +122,9 @@ class Session:
 
     def on_closed(self, code: int, reason: str) -> None:
         """Leave everything; who fell silent was there until they last spoke."""
+        self._gone = True
+        for scope in self._entering or ():
+            scope.cancel()
         self._gateway.left(self, self._spoke_at() if code == CloseCode.IDLE else None)
 
     # For presence and the gateway
@@ -156,10 +166,12 @@ class Session:
             if len(self._ahead) < MAX_AHEAD:
                 self._ahead.append(command)
             else:
-                self._refuse(command.id, _busy())
+                self._refuse(command.id, _BUSY)
         elif isinstance(command, Authenticate):
-            self._ahead = []
-            self._start(command, self._authenticate)
+            if self._start(command, self._authenticate):
+                self._ahead = []
+                # What is limited is the client's silence: from here on it waits for us.
+                self._connection.expect_before(None)
         elif self._principal is None:
             refusal = Refused(ErrorCode.UNAUTHENTICATED, "Authenticate first.")
             self._connection.close(
@@ -253,7 +265,10 @@ class Session:
 
     def _answer(self, command: AnyCommand, began: float, answer: Ok | Refused) -> None:
         self._gateway.count(command, answer, began)
-        if isinstance(answer, Refused):
+        if self._gone:
+            # What it did may have let this socket into a room.
+            self._gateway.hub.drop(self)
+        elif isinstance(answer, Refused):
             self._refuse(command.id, answer)
         else:
             answer.re = command.id
@@ -264,7 +279,7 @@ class Session:
     def _start(self, command: AnyCommand, run: Callable[[AnyCommand], Awaitable[None]]) -> bool:
         """Carry a command out beside the reading; False if too many are under way."""
         if self._running >= MAX_AHEAD:
-            self._refuse(command.id, _busy())
+            self._refuse(command.id, _BUSY)
             return False
         self._running += 1
         self._gateway.start(self._guarded, command, run)
@@ -308,6 +323,18 @@ class Session:
             )
         finally:
             self._running -= 1
+
+    @contextmanager
+    def _while_here(self) -> Iterator[None]:
+        """Give the block up when the client has gone: nobody is there to be let in any more."""
+        with trio.CancelScope() as scope:
+            if self._gone:
+                scope.cancel()
+            self._entering = [*(self._entering or ()), scope]
+            try:
+                yield
+            finally:
+                self._entering = [one for one in self._entering if one is not scope] or None
 
     async def _run(self, command: AnyCommand) -> None:
         assert self._principal is not None
@@ -357,21 +384,11 @@ class Session:
         channel, hub = command.channel, self._gateway.hub
         room_id = room_of(channel)
         if room_id is not None:
-            joint = await self._gateway.club.join_events(principal, room_id, self, command.last_seq)
-            self._finish(
-                command.id,
-                joint,
-                Subscribed(
-                    re=command.id,
-                    channel=channel,
-                    seq=joint.seq,
-                    recovered=UNSET if command.last_seq is None else joint.missed is not None,
-                    missed=UNSET if joint.missed is None else joint.missed,
-                    room=UNSET
-                    if joint.snapshot is None or command.last_seq is None
-                    else joint.snapshot,
-                ),
-            )
+            with self._while_here():
+                joint = await self._gateway.club.join_events(
+                    principal, room_id, self, command.last_seq
+                )
+                self._finish(command.id, joint, subscribed(command, joint))
             return
         if channel == STAFF_PORTAL:
             allowed = principal.is_staff
@@ -388,6 +405,10 @@ class Session:
     def _finish(self, re: int | None, joint: Joint, reply: object) -> None:
         """Send the reply and let live events follow it, none lost and none twice."""
         subscription = joint.subscription
+        if self._gone:
+            # It went before it was in, when it had nothing to leave.
+            self._gateway.hub.drop(self)
+            return
         if subscription.release(joint.seq, self._framed(reply)) or self._connection.closed:
             return
         if subscription.overflowed:
@@ -399,26 +420,47 @@ class Session:
 
     async def _authenticate(self, command: AnyCommand) -> None:
         assert isinstance(command, Authenticate)
-        try:
-            principal, token = await self._gateway.identify(command)
-        except Unauthenticated as failed:
-            refusal = Refused(ErrorCode.UNAUTHENTICATED, f"Not authenticated: {failed.reason}.")
-            self._connection.close(
-                CloseCode.NOT_AUTHENTICATED,
-                "not authenticated",
-                after=self._framed(refusal.reply(command.id)),
-            )
-            return
-        except Refused:
-            self._ahead = None
-            raise
+        with self._while_here():
+            try:
+                principal, token = await self._gateway.identify(command)
+            except Unauthenticated as failed:
+                refusal = Refused(ErrorCode.UNAUTHENTICATED, f"Not authenticated: {failed.reason}.")
+                self._connection.close(
+                    CloseCode.NOT_AUTHENTICATED,
+                    "not authenticated",
+                    after=self._framed(refusal.reply(command.id)),
+                )
+            except Exception as error:
+                self._not_authenticated(error if isinstance(error, Refused) else unavailable(1.0))
+                raise
+            else:
+                await self._enter(command, principal, token)
+
+    def _not_authenticated(self, refusal: Refused) -> None:
+        """Refuse what followed an authentication that failed, and wait for the next one."""
+        if self._principal is None:
+            limit_s = self._gateway.limits.auth_timeout_s
+            if refusal.retry_after_s is None:
+                deadline, code = self._connection.opened_at + limit_s, CloseCode.NOT_AUTHENTICATED
+            else:
+                # It was told to try again; one that does not may still come back.
+                deadline = trio.current_time() + refusal.retry_after_s + limit_s
+                code = CloseCode.IDLE
+            self._connection.expect_before(deadline, code, "not authenticated in time")
+        ahead, self._ahead = self._ahead or [], None
+        for waiting in ahead:
+            if self._principal is None:
+                self._refuse(waiting.id, refusal)
+            else:
+                self._take(waiting)
+
+    async def _enter(self, command: Authenticate, principal: Principal, token: str | None) -> None:
         if self._connection.closed:
             return
         if not self._gateway.entered(self, principal):
             self._connection.close(CloseCode.TOO_MANY_SOCKETS, "too many sockets")
             return
         self._principal = principal
-        self._connection.expect_before(None)
         self._gateway.hub.subscribe(player_channel(principal.user_id), self)
         try:
             await self._welcome(command, principal, token)
@@ -448,15 +490,7 @@ class Session:
         if joint is None:
             self._send(reply)
             return
-        if command.last_seq is not None:
-            reply.recovered = joint.missed is not None
-        if joint.missed is not None:
-            reply.missed = joint.missed
-        if joint.snapshot is not None:
-            reply.room = joint.snapshot
-            if token is None and joint.snapshot.me.rejoin_token is not None:
-                reply.rejoin_token = joint.snapshot.me.rejoin_token
-        self._finish(command.id, joint, reply)
+        self._finish(command.id, joint, authenticated(reply, command, joint))
 
     # Out
 
@@ -468,7 +502,3 @@ class Session:
 
     def _framed(self, message: object) -> bytes:
         return frame(encode(self.coding, message), text=self._text)
-
-
-def _busy() -> Refused:
-    return Refused(ErrorCode.BUSY, "Too many commands at once.", retry_after_s=0.5)

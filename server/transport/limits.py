@@ -15,6 +15,7 @@ class TransportLimits:
         queue_bytes: Most bytes that may wait for a socket; one more closes 4008.
         handshake_timeout_s: From accepting a socket to the end of its upgrade request.
         max_half_open: Most sockets without a finished handshake; the oldest makes way.
+        max_sockets: Most sockets in all; others wait to be accepted until one of them has gone.
         idle_s: Time without any message before a close. Pings and pongs do not count.
         idle_code: The close code of that.
         ping_interval_s: Silence (no bytes from the peer) after which it is pinged.
@@ -28,7 +29,8 @@ class TransportLimits:
     queue_messages: int = 512
     queue_bytes: int = 1024 * 1024
     handshake_timeout_s: float = 3.0
-    max_half_open: int = 512
+    max_half_open: int = 4096
+    max_sockets: int = 1_000_000
     idle_s: float = 45.0
     idle_code: int = 4000
     ping_interval_s: float = 20.0
@@ -53,11 +55,13 @@ class TransportLimits:
 class Counters:
     """Totals since the transport was made, as plain numbers that only grow.
 
+    `accept_pauses` counts how often accepting had to wait, for want of descriptors above all.
     `frames_out` counts `enqueue` calls, each of which may carry several frames. `receive_s` is what
     receiving took: parsing and decoding frames, and handing their commands on, in seconds.
     """
 
     __slots__ = (
+        "accept_pauses",
         "bytes_in",
         "bytes_out",
         "frames_in",
@@ -68,6 +72,7 @@ class Counters:
     )
 
     def __init__(self) -> None:
+        self.accept_pauses = 0
         self.bytes_in = 0
         self.bytes_out = 0
         self.frames_in = 0

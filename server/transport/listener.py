@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 from collections.abc import Sequence
 from contextlib import closing
+from math import inf
 
 import structlog
 import trio
@@ -20,8 +22,9 @@ from server.transport.shared import Shared
 # limits of the queue, which begins behind that, would say little about how far back a peer may be.
 _KERNEL_BUFFER_BYTES = 128 * 1024
 
-# One round of the accept loop takes no more than this before others have their turn.
-_ACCEPTS_PER_ROUND = 32
+# One round of the accept loop takes no more than this before others have their turn: a handshake
+# takes about as long as an action at a table, which is to wait for few of them.
+_ACCEPTS_PER_ROUND = 8
 _CONNECTIONS_PER_ROUND = 256
 
 # accept(2): errors of the one connection that was to be accepted. With any other, descriptors or
@@ -39,6 +42,8 @@ _OF_ONE_PEER = frozenset(
 )
 _BACK_OFF_FIRST_S = 0.05
 _BACK_OFF_MOST_S = 1.0
+_SAY_AGAIN_S = 60.0
+"""A server that stays full is not to fill its log as well."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +59,7 @@ class Transport:
         self._shared = shared
         self._listeners = list(listeners)
         self.counters: Counters = shared.counters
+        self._said_at = -inf
 
     @property
     def connections(self) -> int:
@@ -64,6 +70,11 @@ class Transport:
     def half_open(self) -> int:
         """How many sockets have not finished their handshake."""
         return len(self._shared.half_open)
+
+    @property
+    def max_sockets(self) -> int:
+        """How many sockets there may be in all."""
+        return self._shared.limits.max_sockets
 
     def stop_accepting(self) -> None:
         """Close the listening sockets; what is connected stays so. Repeated calls do nothing."""
@@ -108,6 +119,8 @@ class Transport:
             try:
                 await trio.lowlevel.wait_readable(listener)
                 for _ in range(_ACCEPTS_PER_ROUND):
+                    if len(self._shared.all) >= self._shared.limits.max_sockets:
+                        raise OSError(errno.EMFILE, "there is room for no more sockets")
                     sock, address = listener.accept()
                     pause_s = _BACK_OFF_FIRST_S
                     self._welcome(sock, address)
@@ -118,20 +131,30 @@ class Transport:
             except OSError as error:
                 if error.errno in _OF_ONE_PEER:
                     continue
-                _log.warning("accept_failed", error=str(error), retry_after_s=pause_s)
+                self._say_paused(error)
                 await trio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _BACK_OFF_MOST_S)
+
+    def _say_paused(self, error: OSError) -> None:
+        self.counters.accept_pauses += 1
+        if trio.current_time() >= self._said_at + _SAY_AGAIN_S:
+            self._said_at = trio.current_time()
+            _log.warning("accept_paused", error=str(error), sockets=len(self._shared.all))
 
     def _welcome(self, sock: socket.socket, address: object) -> None:
         try:
             sock.setblocking(False)
+            if _has_hung_up(sock):
+                self.counters.handshake_failures += 1
+                sock.close()
+                return
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:  # reset already
+            connection = Connection(sock, _peer(address), self._shared)
+            self._shared.reader.add(sock, connection)
+        except OSError:  # reset already, or the kernel watches no more of them
             sock.close()
             return
-        connection = Connection(sock, _peer(address), self._shared)
-        self._shared.reader.add(sock, connection)
         self._shared.entered(connection)
 
     def end_all(self) -> None:
@@ -191,6 +214,17 @@ async def serve(
             finally:
                 transport.stop_accepting()
                 transport.end_all()
+
+
+def _has_hung_up(sock: socket.socket) -> bool:
+    """Whether the peer gave up before its turn came, whatever it had sent before that.
+
+    Where more clients come than can be served, most of those at the head of the queue have: with
+    work done for them, the others would be served too late as well, and so on.
+    """
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _peer(address: object) -> str:

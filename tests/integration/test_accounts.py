@@ -239,3 +239,21 @@ async def test_audit_filters_by_subject_and_pages(pool: Pool) -> None:
     assert [line.details["amount"] for line in older] == [6]
     assert await accounts.audit(pool, AuditFilters(action="kick")) == []
     assert len(await accounts.audit(pool, AuditFilters(user_id="sue", limit=2))) == 2
+
+
+async def test_only_whose_wallet_and_role_stand_as_they_are_told_is_known(pool: Pool) -> None:
+    for user_id, name, staff in (("amy", "Amy", None), ("bob", "Bob", False), ("sue", "Sue", True)):
+        await accounts.ensure_wallet(pool, user_id, name, 100, NOW, staff=staff)
+    told = {
+        ("amy", "Amy", None): True,
+        ("amy", "Amelia", None): False,
+        ("bob", "Bob", False): True,
+        ("sue", "Sue", None): True,
+        # Not of the staff any more, newly of it, and of it as before: when they were seen is noted.
+        ("sue", "Sue", False): False,
+        ("bob", "Bob", True): False,
+        ("sue", "Sue", True): False,
+        ("zoe", "Zoe", False): False,
+    }
+    newcomers = [accounts.Newcomer(*one) for one in told]
+    assert await accounts.are_known(pool, newcomers) == list(told.values())

@@ -220,6 +220,56 @@ async def test_a_server_that_asks_for_patience_gets_it(code: str) -> None:
         assert len({c["command_id"] for c in club.of_type("action")}) == 1
 
 
+class Spread(random.Random):
+    """Notes up to where a random wait might have gone."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.tops: list[float] = []
+
+    def uniform(self, a: float, b: float) -> float:
+        self.tops.append(b)
+        return super().uniform(a, b)
+
+
+async def test_a_server_too_slow_to_log_in_is_given_more_and_more_time() -> None:
+    """However long it took: a connection without a login was no good one."""
+    rng = Spread()
+    slow = msgspec.structs.replace(QUICK, reply_s=0.02, settled_s=0.01)
+    async with fake_club() as club, trio.open_nursery() as nursery:
+
+        async def silence(peer: Peer, command: Message) -> None:
+            pass
+
+        async def come() -> None:
+            async with open_club(club.url, "t", timing=slow, rng=rng):
+                raise AssertionError("nobody was logged in")
+
+        club.on("authenticate", silence)
+        nursery.start_soon(come)
+        await club.until(lambda: len(rng.tops) >= 3)
+        nursery.cancel_scope.cancel()
+    assert rng.tops[:3] == [0.02, 0.04, 0.08]
+
+
+async def test_refused_logins_are_tried_again_after_longer_and_longer() -> None:
+    rng = Spread()
+    async with fake_club() as club:
+
+        async def later(peer: Peer, command: Message) -> None:
+            if len(rng.tops) < 3:
+                await peer.refuse(command, "unavailable", retry_after=0.03)
+            else:
+                club.handlers.pop("authenticate", None)
+                await club.handle(peer, command)
+
+        club.on("authenticate", later)
+        async with open_club(club.url, "t", timing=QUICK, rng=rng):
+            pass
+    # As long again as was asked for, and when that is less than the back-off, that.
+    assert rng.tops == [0.03, 0.04, 0.08]
+
+
 async def test_a_refusal_for_good_is_raised_with_its_code_and_details() -> None:
     async with fake_club() as club:
         club.on(

@@ -9,12 +9,13 @@ import trio
 from actors.supervisor import Intensity, Supervisor
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
+from protocol.ids import RoomId, room_channel
 from protocol.replies import Joined
 from server.chats import Chats
 from server.rooms import Rooms
 from server.staff_desk import StaffDesk
-from tests.support.live_rooms import AS_JOURNAL, Club, open_club
-from tests.support.rooms import principal
+from tests.support.live_rooms import AS_JOURNAL, Club, Socket, open_club
+from tests.support.rooms import HOST, principal
 
 pytestmark = pytest.mark.fail_after(20)
 
@@ -85,3 +86,18 @@ async def test_two_of_staff_may_lift_a_room_at_once(club: Club, rooms: Rooms) ->
             both.start_soon(staff.lift_room, principal(name, "staff"), "room-1")
     await rooms.ask("room-1", commands.Join(), principal("ann"), "test")
     assert not rooms.quarantined()
+
+
+async def test_who_gives_up_while_a_room_lets_them_in_is_not_left_behind_in_it(
+    club: Club, rooms: Rooms
+) -> None:
+    host, channel = principal(HOST), room_channel(RoomId("room-1"))
+    await rooms.attach("room-1", host, Socket(HOST))
+    gave_up, stays = Socket(HOST), Socket(HOST)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await rooms.attach("room-1", host, gave_up)
+    # The room takes its messages in their order.
+    await rooms.attach("room-1", host, stays)
+    assert club.hub.subscription(channel, stays) is not None
+    assert club.hub.subscription(channel, gave_up) is None

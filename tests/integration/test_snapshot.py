@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+import trio
 from msgspec import UNSET
 
 from persistence import events, tokens
-from persistence.snapshot import read_room, snapshot_for
+from persistence.snapshot import read_room, read_rooms, snapshot_for
 from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from protocol.values import ClubRole, RoomRole, SettingsPatch
 from protocol.views import BanView, RoomSnapshot
 from tests.support.live_rooms import Club, Socket, ask, attach, live_state, open_club, running
+from tests.support.patience import PATIENCE_S
 from tests.support.rooms import HOST, STAFF, START, hidden_cards, principal
 
 pytestmark = pytest.mark.fail_after(60)
@@ -184,9 +186,7 @@ async def test_what_is_missed_is_what_a_socket_got(club: Club, user_id: str) -> 
         await ask(actor, "ann", commands.Action(action="CALL"))
         await ask(actor, "bob", commands.Join())
         hidden = hidden_cards(hand) | hidden_cards(live_state(actor).hand or hand)
-        missed = await events.missed_events(
-            club.pool, ROOM, after, user_id, operator=user_id == HOST
-        )
+        missed = await missed_by(club, user_id, after, operator=user_id == HOST)
         assert missed is not None
         seq, told = missed
         assert seq == live_state(actor).seq
@@ -197,10 +197,45 @@ async def test_what_is_missed_is_what_a_socket_got(club: Club, user_id: str) -> 
     assert told == socket.got
 
 
+async def test_many_who_missed_something_are_told_what_each_would_be_told_alone(club: Club) -> None:
+    async with running(club.actor()) as actor:
+        await club.make_room("room-2")
+        started = live_state(actor).seq
+        await ask(actor, "ann", commands.Action(action="FOLD"))
+        await ask(actor, HOST, commands.Start())
+        await ask(actor, STAFF, commands.Ban(user_id="zoe", reason="rude"))
+        await ask(actor, "kim", commands.Join())
+    absences = [
+        events.Absence(room_id, after, user_id, user_id in (HOST, STAFF))
+        for room_id in (ROOM, "room-2", "nowhere")
+        for after in (0, started, started + 2, started + 1_000)
+        for user_id in (HOST, STAFF, "ann", "sue", "ann")
+    ]
+    alone = [(await events.missed_events(club.pool, [absence]))[0] for absence in absences]
+    assert await events.missed_events(club.pool, absences) == alone
+    assert sum(missed is not None for missed in alone) > len(alone) / 4
+    assert len({len(missed.events) for missed in alone if missed is not None}) > 2
+    assert await events.missed_events(club.pool, []) == []
+
+
+async def test_rooms_read_together_are_what_each_asker_would_read_alone(club: Club) -> None:
+    await club.make_room("room-2")
+    asked = [
+        (room_id, user_id)
+        for user_id in (HOST, "ann", "sue", "nobody", "ann")
+        for room_id in (ROOM, "nowhere", "room-2")
+    ]
+    alone = [await read_room(club.pool, *pair) for pair in asked]
+    assert await read_rooms(club.pool, asked) == alone
+    hole_cards = {str(stored.hole_cards) for stored in alone if stored is not None}
+    assert len(hole_cards) > 1
+    assert await read_rooms(club.pool, []) == []
+
+
 async def test_a_connection_that_ended_between_hand_and_cards_misses_the_cards(club: Club) -> None:
     started = int(await club.one("SELECT seq FROM room_events WHERE type = 'hand_started'"))
     for user_id, dealt in (("ann", True), ("sue", False)):
-        missed = await events.missed_events(club.pool, ROOM, started, user_id, operator=False)
+        missed = await missed_by(club, user_id, started)
         assert missed is not None
         cards = [event for event in missed[1] if event["type"] == "cards_dealt"]
         assert [event["seq"] for event in cards] == ([started] if dealt else [])
@@ -218,7 +253,7 @@ async def test_operators_who_missed_a_ban_learn_its_reason_once(club: Club) -> N
         await ask(actor, STAFF, commands.Ban(user_id="sue"))
     told = {}
     for operator in (True, False):
-        missed = await events.missed_events(club.pool, ROOM, after, "app", operator=operator)
+        missed = await missed_by(club, "app", after, operator=operator)
         assert missed is not None
         told[operator] = missed[1]
     # That of the ban that was lifted is gone with it.
@@ -241,44 +276,81 @@ async def test_only_host_and_staff_are_shown_who_is_banned_and_why(club: Club) -
     assert (await seen_by(club, HOST, wanted="player")).bans is UNSET
 
 
+async def missed_by(
+    club: Club, user_id: str, after: int, *, operator: bool = False, room_id: str = ROOM
+) -> events.Missed | None:
+    absence = events.Absence(room_id, after, user_id, operator)
+    return (await events.missed_events(club.pool, [absence]))[0]
+
+
 async def test_missed_events_have_no_silent_hole(club: Club) -> None:
     seq = int(await club.one("SELECT seq FROM game_states"))
-    assert await events.missed_events(club.pool, ROOM, seq, "sue", operator=False) == (seq, [])
-    assert await events.missed_events(club.pool, ROOM, seq + 1, "sue", operator=False) is None
-    assert await events.missed_events(club.pool, "nowhere", 0, "sue", operator=False) is None
+    assert await missed_by(club, "sue", seq) == (seq, [])
+    assert await missed_by(club, "sue", seq + 1) is None
+    assert await missed_by(club, "sue", 0, room_id="nowhere") is None
     async with club.pool.connection() as conn:
         await conn.execute("DELETE FROM room_events WHERE seq = 2")
-    assert await events.missed_events(club.pool, ROOM, 0, "sue", operator=False) is None
-    assert await events.missed_events(club.pool, ROOM, 2, "sue", operator=False) is not None
+    assert await missed_by(club, "sue", 0) is None
+    assert await missed_by(club, "sue", 2) is not None
 
 
 async def test_more_than_can_be_made_up_for_is_none(club: Club) -> None:
     async with club.pool.connection() as conn:
         await conn.execute("UPDATE game_states SET seq = %s", (events.MAX_MISSED + 1,))
-    assert await events.missed_events(club.pool, ROOM, 0, "sue", operator=False) is None
+    assert await missed_by(club, "sue", 0) is None
 
 
 # Rejoin tokens
 
 
+async def holder_of(
+    club: Club, digest: bytes, room_id: str | None, now: int
+) -> tokens.TokenHolder | None:
+    return (await tokens.holders_of(club.pool, [(digest, room_id)], now))[0]
+
+
 async def holder(club: Club, token: str | None, now: int) -> tokens.TokenHolder | None:
     assert token is not None
     digest = hashlib.sha256(token.encode()).digest()
-    return await tokens.holder_of(club.pool, ROOM, digest, now)
+    return await holder_of(club, digest, ROOM, now)
 
 
 async def rotate(club: Club, user_id: str, token: str, now: int) -> None:
-    await tokens.rotate(
-        club.pool,
-        room_id=ROOM,
-        user_id=user_id,
-        role="spectator",
-        seat_index=None,
-        token_hash=hashlib.sha256(token.encode()).digest(),
-        now=now,
-        expires_at=now + TOKEN_MS,
-        old_good_until=now + OLD_MS,
-    )
+    assert await rotate_all(club, [rotation(user_id, token)], now) == [True]
+
+
+def rotation(user_id: str, token: str) -> tokens.Rotation:
+    digest = hashlib.sha256(token.encode()).digest()
+    return tokens.Rotation(ROOM, user_id, "spectator", None, digest)
+
+
+async def rotate_all(club: Club, rotations: list[tokens.Rotation], now: int) -> list[bool]:
+    until = {"expires_at": now + TOKEN_MS, "old_good_until": now + OLD_MS}
+    return await tokens.rotate(club.pool, rotations, now=now, **until)
+
+
+async def test_tokens_of_many_are_replaced_at_once_and_of_one_user_one_by_one(club: Club) -> None:
+    several = [rotation("sue", "s1"), rotation("ann", "a1"), rotation("sue", "s2")]
+    assert await rotate_all(club, several, START) == [True, True, False]
+    until = {"expires_at": START + TOKEN_MS, "old_good_until": START + OLD_MS}
+    await tokens.rotate_one(club.pool, several[2], now=START, **until)
+    names = ("s1", "a1", "s2")
+    held = [await holder(club, token, START + OLD_MS - 1) for token in names]
+    assert [one and (one.user_id, one.replaced) for one in held] == [
+        ("sue", True),
+        ("ann", False),
+        ("sue", False),
+    ]
+    digests = [(one.token_hash, ROOM) for one in several]
+    assert await tokens.are_good(club.pool, digests, START) == [False, True, True]
+
+
+async def test_replacing_tokens_waits_for_nobody_who_is_changing_one(club: Club) -> None:
+    async with club.pool.transaction() as conn:
+        await conn.execute("SELECT FROM rejoin_tokens WHERE user_id = 'sue' FOR UPDATE")
+        with trio.fail_after(PATIENCE_S):
+            both = [rotation("sue", "s1"), rotation("ann", "a1")]
+            assert await rotate_all(club, both, START) == [False, True]
 
 
 async def test_a_token_names_its_user_and_lives_so_long(club: Club) -> None:
@@ -288,8 +360,8 @@ async def test_a_token_names_its_user_and_lives_so_long(club: Club) -> None:
     assert await holder(club, token, START + TOKEN_MS) is None
     assert await holder(club, "nonsense", START) is None
     digest = hashlib.sha256(str(token).encode()).digest()
-    assert await tokens.holder_of(club.pool, "room-2", digest, START) is None
-    assert await tokens.holder_of(club.pool, None, digest, START) == found
+    assert await holder_of(club, digest, "room-2", START) is None
+    assert await holder_of(club, digest, None, START) == found
 
 
 async def test_using_a_token_replaces_it_and_the_old_one_is_good_for_a_moment(club: Club) -> None:

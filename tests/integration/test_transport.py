@@ -10,10 +10,12 @@ import gc
 import os
 import socket
 import weakref
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
 import trio_websocket
+from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from server.transport import Connection, TransportLimits, frame
@@ -350,6 +352,34 @@ async def test_accepting_goes_on_after_descriptors_ran_out() -> None:
             await peer.send(masked(BINARY, b"x"))
             assert await peer.read_frame() == (BINARY, b"x")
         assert listener.refusals == 0
+
+
+async def test_who_finds_no_room_waits_until_somebody_has_gone() -> None:
+    with capture_logs() as said:
+        async with serving(TransportLimits(max_sockets=2)) as served, AsyncExitStack() as later:
+            async with connected(served.port) as first, connected(served.port):
+                third = await later.enter_async_context(dialled(served.port))
+                await third.send(upgrade())
+                while served.transport.counters.accept_pauses < 3:
+                    await trio.lowlevel.checkpoint()
+                await first.send(masked(BINARY, b"still here"))
+                assert await first.read_frame() == (BINARY, b"still here")
+            assert (await third.read_head()).startswith("HTTP/1.1 101 ")
+    assert [one["event"] for one in said] == ["accept_paused"]
+    assert said[0]["sockets"] == 2
+
+
+async def test_no_work_is_done_for_who_hung_up_before_its_turn() -> None:
+    async with serving(TransportLimits(max_sockets=1)) as served, AsyncExitStack() as later:
+        async with connected(served.port):
+            for _ in range(3):
+                async with dialled(served.port) as impatient:
+                    await impatient.send(upgrade())
+            waits = await later.enter_async_context(dialled(served.port))
+            await waits.send(upgrade())
+        assert (await waits.read_head()).startswith("HTTP/1.1 101 ")
+        assert len(served.endpoint.sessions) == 2
+        assert served.transport.counters.handshake_failures == 3
 
 
 async def test_silence_is_pinged_and_pongs_do_not_keep_an_idle_connection(

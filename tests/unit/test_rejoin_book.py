@@ -1,5 +1,7 @@
 """What is remembered of rejoin tokens that were replaced."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from persistence import tokens
@@ -26,14 +28,14 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
 
-    async def holder_of(*_: object) -> TokenHolder:
-        return HOLDER
+    async def holders_of(_: object, asked: Sequence[object], now: int) -> list[TokenHolder]:
+        return [HOLDER] * len(asked)
 
-    async def rotate(*_: object, **__: object) -> None:
-        return
+    async def rotate(_: object, asked: Sequence[object], **__: object) -> list[bool]:
+        return [True] * len(asked)
 
     monkeypatch.setattr(rejoin_book, "now_ms", clock)
-    monkeypatch.setattr(tokens, "holder_of", holder_of)
+    monkeypatch.setattr(tokens, "holders_of", holders_of)
     monkeypatch.setattr(tokens, "rotate", rotate)
     return clock
 
