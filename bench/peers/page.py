@@ -91,7 +91,7 @@ def _flushes(measured: Sequence[Series], colours: dict[str, int]) -> Iterable[st
     yield '<div class="grid">'
     yield section("Commands a second", over_flush(rates, "/s"), "each flush so much longer")
     if ratios:
-        yield section("Ours to theirs", over_flush(ratios, "×", mark=1.0), "the same")
+        yield section("Ours to theirs", over_flush(ratios, "×", mark=1.0), "dashed: as many")
     yield "</div>\n"
 
 
@@ -107,7 +107,9 @@ def _part(series: Series, colours: dict[str, int], *, heading: bool) -> str:
     ]
     sections = [
         section("Commands a second", bars(rates, ""), "and of PostgreSQL by itself"),
-        section("Ours to theirs", bars(ratios, "×", mark=1.0), "round by round") if ratios else "",
+        section("Ours to theirs", bars(ratios, "×", mark=1.0), "round by round; dashed: as many")
+        if ratios
+        else "",
         section("From a command to its last event", percentiles(curves), "all rounds"),
         section(
             "Processor time", stacked([one.title for one in standings], cpu, "µs"), "a command"

@@ -157,6 +157,8 @@ async def main() -> None:
         Starlette(routes=[WebSocketRoute("/", member)]),
         ws="websockets-sansio",
         ws_per_message_deflate=False,
+        # Nobody is closed for being silent while a thousand others are set up.
+        ws_ping_timeout=300.0,
         log_level="warning",
         lifespan="off",
     )

@@ -12,7 +12,10 @@ const pool = new Pool({ max: Number(process.env.PEER_CONNECTIONS) })
 const app = express()
 app.get('/healthz', (_request, response) => response.json({ ok: true }))
 const server = http.createServer(app)
-const io = new Server(server, { serveClient: false, perMessageDeflate: false })
+// Nobody is closed for being silent while a thousand others are set up, as nobody is in Cardroom.
+const io = new Server(server, {
+  serveClient: false, perMessageDeflate: false, pingTimeout: 300_000,
+})
 let rooms = new Map()
 
 async function change(room, seat, user, wanted) {
