@@ -1,4 +1,5 @@
-"""What nobody can beat: PostgreSQL asked for the same writes by its own tool, and bare sockets.
+"""What there is without a server: PostgreSQL asked for the same writes by its own tool, and bare
+sockets. Who commits many commands at once can beat the former.
 
 `pgbench` (it comes with the embedded PostgreSQL) sends the statement of the tuned peers over as
 many connections, without any server in between. The bare sockets are a Python process that sends
