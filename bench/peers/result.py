@@ -21,7 +21,8 @@ OURS = "cardroom"
 
 
 class Turn(Struct, kw_only=True):
-    """What a turn came to. Shares are of one core.
+    """What a turn came to. Shares are of one core; `others_cpu_share` is what anybody else on the
+    machine used meanwhile, the harness itself included.
 
     `flushes_per_s`: of PostgreSQL's log. `commands_per_flush` and `wal_bytes_per_command`: of its
     own counters, as `turns.py` says. `rates`, `p50s_ms`, `p99s_ms`: of each measured second.
@@ -41,6 +42,7 @@ class Turn(Struct, kw_only=True):
     postgres_cpu_us_per_command: float
     generator_cpu_share: float
     generator_cpu_us_per_event: float
+    others_cpu_share: float
     flushes_per_s: float
     commands_per_flush: float
     wal_bytes_per_command: float
@@ -91,6 +93,7 @@ class Standing(Struct):
     postgres_cpu_us_per_command: float
     generator_cpu_share: float
     generator_cpu_us_per_event: float
+    others_cpu_share: float
     commands_per_flush: float
     wal_bytes_per_command: float
     curve: list[tuple[float, float]]

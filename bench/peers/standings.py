@@ -53,6 +53,7 @@ def standing(title: str, turns: Sequence[Turn], ours: Sequence[Turn]) -> Standin
         postgres_cpu_us_per_command=middle("postgres_cpu_us_per_command"),
         generator_cpu_share=middle("generator_cpu_share"),
         generator_cpu_us_per_event=middle("generator_cpu_us_per_event"),
+        others_cpu_share=middle("others_cpu_share"),
         commands_per_flush=middle("commands_per_flush"),
         wal_bytes_per_command=middle("wal_bytes_per_command"),
         curve=latencies.curve(),
@@ -101,10 +102,11 @@ def series(
 
 def notes(measured: Sequence[Series], machine: Machine) -> Iterator[str]:
     """Say who was the limit, and whether others had the machine too."""
-    if machine.busy > OTHERS_MATTER:
+    others = [turn.others_cpu_share for each in measured for turn in each.turns]
+    if others and max(others) > OTHERS_MATTER:
         yield (
-            f"Others used {machine.busy:.0%} of the machine just before: "
-            "believe ratios and processor time, not rates."
+            f"Others on the machine used {min(others):.0%} to {max(others):.0%} of a core during "
+            "turns: believe ratios and processor time, not rates."
         )
     for each in measured:
         where = f" with a flush {each.flush_ms:g} ms longer" if each.flush_ms else ""

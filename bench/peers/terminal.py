@@ -27,6 +27,7 @@ ROWS: tuple[Row, ...] = (
     ("bytes of log a command", lambda each: f"{each.wal_bytes_per_command:,.0f}"),
     ("generator CPU", lambda each: f"{each.generator_cpu_share:.0%}"),
     ("… an event", lambda each: f"{each.generator_cpu_us_per_event:.1f} µs"),
+    ("others' CPU meanwhile", lambda each: f"{each.others_cpu_share:.0%}"),
 )
 """What is said of a contestant, in the terminal and on the page."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
+import psutil  # type: ignore[import-untyped]  # it ships no types
 import trio
 from msgspec import Struct
 
@@ -55,6 +56,8 @@ class _Usage:
 
     def __init__(self, running: Running, postgres: Postgres, database: Database) -> None:
         self.at_s = perf_counter()
+        busy = psutil.cpu_times()
+        self.machine_busy_s = float(sum(busy) - busy.idle - busy.iowait - busy.guest)
         self.server_s = running.cpu_s()
         self.postgres_s = postgres.cpu_s()
         self.flushes, self.log_bytes, self.events = counted(database)
@@ -149,6 +152,8 @@ def _turn(
     watched_s = after.at_s - before.at_s
     server = (after.server_s - before.server_s) / watched_s
     postgres = (after.postgres_s - before.postgres_s) / watched_s
+    generator = generator_s / took_s
+    busy = (after.machine_busy_s - before.machine_busy_s) / watched_s
     events_told = max(1, after.events - before.events)
     flushes = after.flushes - before.flushes
     return Turn(
@@ -163,8 +168,9 @@ def _turn(
         server_cpu_us_per_command=round(server / per_s * 1e6, 1),
         postgres_cpu_share=round(postgres, 3),
         postgres_cpu_us_per_command=round(postgres / per_s * 1e6, 1),
-        generator_cpu_share=round(generator_s / took_s, 3),
+        generator_cpu_share=round(generator, 3),
         generator_cpu_us_per_event=round(generator_s / events * 1e6, 2),
+        others_cpu_share=round(max(0.0, busy - server - postgres - generator), 3),
         flushes_per_s=round(flushes / watched_s, 1),
         commands_per_flush=round(events_told / max(1, flushes), 2),
         wal_bytes_per_command=round((after.log_bytes - before.log_bytes) / events_told, 1),

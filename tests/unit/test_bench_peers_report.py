@@ -47,6 +47,7 @@ def turn(name: str, number: int, rates: list[float], **changed: float) -> Turn:
         postgres_cpu_us_per_command=50.0,
         generator_cpu_share=0.25,
         generator_cpu_us_per_event=5.0,
+        others_cpu_share=0.0,
         flushes_per_s=10.0,
         commands_per_flush=10.0,
         wal_bytes_per_command=700.0,
@@ -118,17 +119,17 @@ def test_the_latency_curve_is_that_of_all_rounds() -> None:
 
 
 def test_who_was_the_limit_is_said() -> None:
-    machine = Machine("A processor", 2, 4.0, "6.1", 0.5, 0.6)
+    machine = Machine("A processor", 2, 4.0, "6.1", 0.5, 0.05)
     turns = [
         turn("cardroom", 1, [1.0], server_cpu_share=0.95),
-        turn("tuned", 1, [1.0], postgres_cpu_share=1.2),
+        turn("tuned", 1, [1.0], postgres_cpu_share=1.2, others_cpu_share=0.6),
         turn("asgi", 1, [1.0], generator_cpu_share=0.9),
         turn("socketio", 1, [1.0]),
     ]
     titles = {each.contestant: each.contestant for each in turns}
     said = list(notes([series(5.0, titles, turns, [])], machine))
     assert len(said) == 4
-    assert "60%" in said[0]
+    assert "0% to 60% of a core" in said[0]
     assert said[1] == "Its own core was the limit of cardroom with a flush 5 ms longer."
     assert "machine was the limit of tuned" in said[2]
     assert "generator was the limit of asgi" in said[3]
