@@ -13,6 +13,7 @@ import trio
 from bench.scenarios import cli as scenarios
 
 ALL = "all"
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def _named(_ctx: click.Context, _param: click.Parameter, name: str) -> tuple[str, ...]:
@@ -224,25 +225,36 @@ def decisions(hands: int, seed: int, variants: Sequence[str]) -> None:
 @click.option("--seconds", default=10, show_default=True, help="How long each turn is measured.")
 @click.option("--rounds", default=3, show_default=True, help="Turns that everybody has.")
 @click.option("--connections", default=32, show_default=True, help="Each peer's, to PostgreSQL.")
-@click.option("--flush-ms", default=0.0, show_default=True, help="Added to each flush of the log.")
+@click.option(
+    "--flush-ms",
+    "flushes_ms",
+    type=click.FloatRange(min=0),
+    multiple=True,
+    default=(0.0,),
+    show_default=True,
+    help="Added to each flush of the log; again for a series.",
+)
 @click.option("--peer", "names", multiple=True, help="One of them, again for more (default: all).")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON goes here.")
+@click.option("--out", type=_FILE, help="The result goes here, as JSON.")
+@click.option("--page", type=_FILE, help="And here, as an HTML page.")
 def peers(
     rooms: int,
     seconds: int,
     rounds: int,
     connections: int,
-    flush_ms: float,
+    flushes_ms: tuple[float, ...],
     names: tuple[str, ...],
     out: Path | None,
+    page: Path | None,
 ) -> None:
     """Measure other servers that do the same beside ours: commands a second, as ratios."""
     from bench.peers.contestants import CONTESTANTS
-    from bench.peers.run import report
+    from bench.peers.run import Asked, report
     from bench.peers.turns import Plan
 
     known = [contestant.name for contestant in CONTESTANTS if contestant.command is not None]
     if unknown := set(names) - set(known):
         raise click.BadParameter(f"{unknown.pop()}: not one of {', '.join(known)}")
     plan = Plan(rooms, seconds, warm_up_s=3, connections=connections, spectators=2_000)
-    sys.exit(trio.run(report, plan, rounds, flush_ms, names or known, out))
+    asked = Asked(plan, rounds, sorted(set(flushes_ms)), names or known)
+    sys.exit(trio.run(report, asked, out, page))

@@ -57,6 +57,10 @@ class Latencies:
         for us, count in counts.items():
             self._histogram.record_value(min(max(us, 1), HIGHEST_US), count)
 
+    def add_encoded(self, histogram: str) -> None:
+        """Add another one's, in the form that `encoded` returns."""
+        self._histogram.decode_and_add(histogram)
+
     @property
     def count(self) -> int:
         """How many there are."""

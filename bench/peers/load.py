@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from bench.harness.loop import Loop
-from bench.peers.wires import SOCKETS
+from bench.peers.wires import SOCKETS, room_id
 from bench.scenarios.rooms_load import RoomsLoad, RoomsOptions
 
 
@@ -28,15 +28,15 @@ class PeerLoad(RoomsLoad):
         super().__init__(_closed(options), loop, seed)
         self._asked = options
         self._sockets = SOCKETS[options.wire]
-        self.TOLD, self.ERROR = self._sockets.TOLD, self._sockets.ERROR
+        self.ERROR = self._sockets.ERROR
 
     def set_up(self) -> None:
         """Have everybody in their rooms."""
         for number, tokens in enumerate(self._asked.rooms, 1):
             members = [self._sockets(self._asked.url) for _ in tokens]
             for seat, member in enumerate(members):
-                member.hello(room=number, seat=seat)
-            self.add_room(members, self._sockets.commands())
+                member.hello(room_id=room_id(number), seat=seat, user=f"r{number}u{seat}")
+            self.add_room(members, self._sockets.commands(room_id(number)))
 
 
 def make(options: Raw, loop: Loop, seed: int) -> RoomsLoad:

@@ -1,17 +1,68 @@
-"""What a comparison comes to: every turn, and for each contestant its medians beside ours."""
+"""What a comparison comes to, as one document: every turn, and each contestant's sums beside ours.
+
+Written as JSON, read by the page and by `bench compare`. `FORMAT` grows when a field's meaning
+changes or one goes; new fields have defaults.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from statistics import median
+from pathlib import Path
+from typing import Literal
 
+import msgspec
 from msgspec import Struct
-from rich.console import Console
-from rich.table import Table
 
 from bench.harness.machine import Machine, Software
-from bench.peers.limits import Limit
-from bench.peers.turns import Turn
+from bench.harness.result import ResultError
+
+FORMAT = 2
+"""The first had no number, and one flush time only."""
+OURS = "cardroom"
+
+
+class Turn(Struct, kw_only=True):
+    """What a turn came to. Shares are of one core; `others_cpu_share` is what anybody else on the
+    machine used meanwhile, the harness itself included.
+
+    `flushes_per_s`: of PostgreSQL's log. `commands_per_flush` and `wal_bytes_per_command`: of its
+    own counters, as `turns.py` says. `rates`, `p50s_ms`, `p99s_ms`: of each measured second.
+    `histogram`: all latencies, as an encoded HdrHistogram of microseconds.
+    """
+
+    contestant: str
+    round: int
+    commands_per_s: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+    server_cpu_share: float
+    server_cpu_us_per_command: float
+    postgres_cpu_share: float
+    postgres_cpu_us_per_command: float
+    generator_cpu_share: float
+    generator_cpu_us_per_event: float
+    others_cpu_share: float
+    flushes_per_s: float
+    commands_per_flush: float
+    wal_bytes_per_command: float
+    rates: list[float]
+    p50s_ms: list[float]
+    p99s_ms: list[float]
+    histogram: str
+
+
+class Limit(Struct):
+    """What a limit came to in one round: how many a second, and milliseconds for each.
+
+    `ours`: the same figure of ours, in the same round.
+    """
+
+    name: str
+    title: str
+    per_s: float
+    mean_ms: float
+    ours_per_s: float
 
 
 class Spread(Struct):
@@ -26,7 +77,8 @@ class Standing(Struct):
     """A contestant over all rounds.
 
     `ratio`: how many times its commands a second ours were, round by round; what else ran on the
-    machine weighs on both turns of a round, though not always in the same measure.
+    machine weighs on both turns of a round, though not always in the same measure. `curve`: the
+    percentiles of all rounds' latencies together, in milliseconds.
     """
 
     name: str
@@ -41,7 +93,10 @@ class Standing(Struct):
     postgres_cpu_us_per_command: float
     generator_cpu_share: float
     generator_cpu_us_per_event: float
+    others_cpu_share: float
     commands_per_flush: float
+    wal_bytes_per_command: float
+    curve: list[tuple[float, float]]
 
 
 class LimitStanding(Struct):
@@ -55,127 +110,67 @@ class LimitStanding(Struct):
     share: Spread
 
 
-class PeersResult(Struct):
-    """A whole run. `missing` says why a contestant was left out; loads are of the whole machine."""
+class Series(Struct):
+    """Everybody's turns with the log's flush taking so many milliseconds longer than the disk's."""
 
-    rooms: int
-    players: int
-    seconds: float
-    rounds: int
-    connections: int
     flush_ms: float
-    machine: Machine
-    software: Software
-    load_after: float
     standings: list[Standing]
     limits: list[LimitStanding]
     turns: list[Turn]
-    missing: dict[str, str]
 
 
-def spread(figures: Sequence[float]) -> Spread:
-    """Return the median and the extremes."""
-    return Spread(median(figures), min(figures), max(figures))
+class PeersResult(Struct, kw_only=True):
+    """A whole run; `series` are in the order of their flush times.
 
-
-def standing(title: str, turns: Sequence[Turn], ours: Sequence[Turn]) -> Standing:
-    """Sum one contestant's turns up.
-
-    Args:
-        title: its name for people.
-        turns: one of each round.
-        ours: Cardroom's turns in the same rounds, in the same order.
+    `missing` says why a contestant was left out, `failed` what went wrong with one; by their names.
+    Loads are of the whole machine. `versions`: of what peers are built from, by contestant.
     """
 
-    def middle(figure: str) -> float:
-        figures: list[float] = [getattr(turn, figure) for turn in turns]
-        return round(median(figures), 3)
-
-    return Standing(
-        name=turns[0].contestant,
-        title=title,
-        commands_per_s=spread([turn.commands_per_s for turn in turns]),
-        ratio=spread(
-            [
-                round(own.commands_per_s / turn.commands_per_s, 3)
-                for own, turn in zip(ours, turns, strict=True)
-            ]
-        ),
-        p50_ms=middle("p50_ms"),
-        p99_ms=middle("p99_ms"),
-        server_cpu_share=middle("server_cpu_share"),
-        server_cpu_us_per_command=middle("server_cpu_us_per_command"),
-        postgres_cpu_share=middle("postgres_cpu_share"),
-        postgres_cpu_us_per_command=middle("postgres_cpu_us_per_command"),
-        generator_cpu_share=middle("generator_cpu_share"),
-        generator_cpu_us_per_event=middle("generator_cpu_us_per_event"),
-        commands_per_flush=round(
-            median(turn.commands_per_s / max(turn.flushes_per_s, 1.0) for turn in turns), 2
-        ),
-    )
+    kind: Literal["peers"] = "peers"
+    format: int = FORMAT
+    started_at: str
+    options: dict[str, int | float]
+    machine: Machine
+    software: Software
+    load_after: float
+    settings: dict[str, str]
+    database: dict[str, str]
+    versions: dict[str, dict[str, str]]
+    series: list[Series]
+    missing: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    notes: list[str] = []
+    """Sentences that a reader has to know: who was the limit, what else ran."""
 
 
-def limit_standing(limits: Sequence[Limit]) -> LimitStanding:
-    """Sum one limit's rounds up."""
-    return LimitStanding(
-        name=limits[0].name,
-        title=limits[0].title,
-        per_s=spread([limit.per_s for limit in limits]),
-        mean_ms=round(median(limit.mean_ms for limit in limits), 3),
-        ours_per_s=spread([limit.ours_per_s for limit in limits]),
-        share=spread([round(limit.ours_per_s / limit.per_s, 3) for limit in limits]),
-    )
+def encode(result: PeersResult) -> bytes:
+    """Write a result as JSON, for files and people."""
+    return msgspec.json.format(msgspec.json.encode(result)) + b"\n"
 
 
-def show(result: PeersResult, console: Console) -> None:
-    """Print the tables, and loudly who is missing."""
-    flush = f", a flush {result.flush_ms:g} ms slower" if result.flush_ms else ""
-    table = Table(
-        title=f"{result.rooms} rooms of {result.players}, {result.connections} connections{flush}; "
-        f"{result.rounds} rounds of {result.seconds:g} s"
-    )
-    table.add_column("figure")
-    for each in result.standings:
-        table.add_column(each.title, justify="right")
-    rows: dict[str, Callable[[Standing], str]] = {
-        "commands/s": lambda each: f"{each.commands_per_s.median:,.0f}",
-        "… of the rounds": lambda each: _range(each.commands_per_s, ",.0f"),
-        "ours to theirs": lambda each: f"{each.ratio.median:.2f}",
-        "… of the rounds ": lambda each: _range(each.ratio, ".2f"),
-        "command to last event, p50": lambda each: f"{each.p50_ms:.1f} ms",
-        "… p99": lambda each: f"{each.p99_ms:.1f} ms",
-        "server CPU": lambda each: f"{each.server_cpu_share:.0%}",
-        "… a command": lambda each: f"{each.server_cpu_us_per_command:.0f} µs",
-        "PostgreSQL CPU": lambda each: f"{each.postgres_cpu_share:.0%}",
-        "… a command ": lambda each: f"{each.postgres_cpu_us_per_command:.0f} µs",
-        "commands a flush": lambda each: f"{each.commands_per_flush:.1f}",
-        "generator CPU": lambda each: f"{each.generator_cpu_share:.0%}",
-        "… an event": lambda each: f"{each.generator_cpu_us_per_event:.1f} µs",
-    }
-    for what, text in rows.items():
-        table.add_row(what, *map(text, result.standings))
-    console.print(table)
-    limits = Table(title="limits")
-    limits.add_column("of")
-    for column in ("a second", "mean", "ours", "ours of it", "… of the rounds"):
-        limits.add_column(column, justify="right")
-    for limit in result.limits:
-        limits.add_row(
-            limit.title,
-            f"{limit.per_s.median:,.0f}",
-            f"{limit.mean_ms:.2f} ms",
-            f"{limit.ours_per_s.median:,.0f}",
-            f"{limit.share.median:.2f}",
-            _range(limit.share, ".2f"),
+def is_peers(data: bytes) -> bool:
+    """Whether a file's content looks like a comparison's result rather than a scenario's."""
+    try:
+        found = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
+        return False
+    return "turns" in found or bytes(found.get("kind", b"")) == b'"peers"'
+
+
+def read(path: Path) -> PeersResult:
+    """Read a result.
+
+    Raises:
+        ResultError: it is none, or of another format.
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        found = int(
+            bytes(msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("format", b"1"))
         )
-    console.print(limits)
-    console.print(
-        f"{result.machine.cores} cores, {result.machine.busy:.0%} busy before it; "
-        f"load {result.machine.load:.1f} before, {result.load_after:.1f} after"
-    )
-    for name, reason in result.missing.items():
-        console.print(f"[bold red]left out: {name}: {reason}[/]")
-
-
-def _range(figure: Spread, form: str) -> str:
-    return f"{figure.lowest:{form}}–{figure.highest:{form}}"
+        if found != FORMAT:
+            raise ResultError(f"{path} is of format {found}, this reads {FORMAT}")
+        return msgspec.json.decode(data, type=PeersResult)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ResultError(f"{path} is no result of a comparison: {error}") from None

@@ -9,13 +9,19 @@ from bench.light_socket import LightSocket, framed, framed_text
 
 _PING, _PONG = b"2", framed_text(b"3")
 _CONNECT, _EVENT, _ACK = b"40", b"42", b"43"
-_STATUSES = ("active", "sitting_out")
+_COMMANDS = ("sit_in", "sit_out")
+
+
+def room_id(number: int) -> str:
+    """Return a peer's room's id, as `schema.sql` makes it."""
+    return f"00000000-0000-4000-8000-{number:012}"
 
 
 class PlainSocket(LightSocket):
-    """Maps in msgpack over a plain WebSocket: `{type, id, …}`, answered by `{type, re, …}`."""
+    """Maps in msgpack over a plain WebSocket, as ours has them: `{type, id, …}` is answered by
+    `{type, re, …}`."""
 
-    TOLD, ERROR = b"\xa5event", b"\xa5error"
+    ERROR = b"\xa5error"
     __slots__ = ()
 
     def __init__(self, url: str) -> None:
@@ -26,9 +32,9 @@ class PlainSocket(LightSocket):
         self.ask("hello", **fields)
 
     @staticmethod
-    def commands() -> tuple[bytes, bytes]:
+    def commands(room: str) -> tuple[bytes, bytes]:
         """Return the frames of commands, for every other time."""
-        first, second = (framed("cmd", status=status) for status in _STATUSES)
+        first, second = (framed(name, room_id=room) for name in _COMMANDS)
         return first, second
 
 
@@ -39,7 +45,7 @@ class SocketIoSocket(LightSocket):
         ConnectionError: the server does not agree to it, or closed it.
     """
 
-    TOLD, ERROR = b'"type":"event"', b'"type":"error"'
+    ERROR = b'"type":"error"'
     __slots__ = ()
 
     def __init__(self, url: str) -> None:
@@ -54,9 +60,9 @@ class SocketIoSocket(LightSocket):
         self._await(_ACK)
 
     @staticmethod
-    def commands() -> tuple[bytes, bytes]:
+    def commands(room: str) -> tuple[bytes, bytes]:
         """Return the frames of commands, for every other time."""
-        first, second = (_emitted("cmd", {"status": status}) for status in _STATUSES)
+        first, second = (_emitted(name, {"room_id": room}) for name in _COMMANDS)
         return first, second
 
     def read(self) -> list[bytes]:

@@ -7,7 +7,7 @@ second's figures where one points at it, and needs no plotting library.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from bench.report.figures import number
 
 WIDTH, HEIGHT = 640, 250
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 30
-_PLOT_W, _PLOT_H = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+PLOT_W, PLOT_H = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 _TICKS = 4
 MINUTES_FROM_S = 300
 
@@ -54,24 +54,24 @@ def over_time(
     highest = ticks[-1]
 
     def x(at_s: float) -> float:
-        return LEFT + (at_s - first) / span * _PLOT_W
+        return LEFT + (at_s - first) / span * PLOT_W
 
     def y(value: float) -> float:
-        return TOP + _PLOT_H * (1 - value / highest)
+        return TOP + PLOT_H * (1 - value / highest)
 
-    parts = [_grid([(y(tick), f"{tick:,.10g}") for tick in ticks], unit)]
-    parts += [_x_label(x(tick), _moment(tick, last)) for tick in _seconds(first, last)]
+    parts = [grid([(y(tick), f"{tick:,.10g}") for tick in ticks], unit)]
+    parts += [x_label(x(tick), _moment(tick, last)) for tick in _seconds(first, last)]
     if first < 0:
-        end = min(x(0), LEFT + _PLOT_W)
+        end = min(x(0), LEFT + PLOT_W)
         parts.append(
-            f'<rect class="warm" x="{LEFT}" y="{TOP}" width="{end - LEFT:.1f}" height="{_PLOT_H}"/>'
+            f'<rect class="warm" x="{LEFT}" y="{TOP}" width="{end - LEFT:.1f}" height="{PLOT_H}"/>'
         )
     for line in lines:
         points = " ".join(
             f"{x(at):.1f},{y(value):.1f}" for at, value in zip(xs, line.values, strict=True)
         )
         if area and line is lines[0]:
-            base = f"{TOP + _PLOT_H:.1f}"
+            base = f"{TOP + PLOT_H:.1f}"
             parts.append(
                 f'<polygon class="area c{line.colour}" '
                 f'points="{x(xs[0]):.1f},{base} {points} {x(xs[-1]):.1f},{base}"/>'
@@ -80,43 +80,66 @@ def over_time(
     for event in events:
         at = x(event.at_s)
         parts.append(
-            f'<line class="event" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{TOP + _PLOT_H}"/>'
+            f'<line class="event" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{TOP + PLOT_H}"/>'
             f'<text class="event" x="{at + 4:.1f}" y="{TOP + 10}">{escape(event.title)}</text>'
         )
     parts.append(_pointers(xs, lines, unit, x))
-    return _svg(parts) + (_legend(lines) if len(lines) > 1 else "")
+    return svg(parts) + (
+        legend((line.name, line.colour) for line in lines) if len(lines) > 1 else ""
+    )
 
 
-def percentiles(curve: Sequence[tuple[float, float]]) -> str:
-    """Draw milliseconds over percentiles, each further nine as wide as the one before."""
-    known = [(percent, ms) for percent, ms in curve if percent < 100]
+class Curve(NamedTuple):
+    """Percentiles with their milliseconds; `colour` is one of the page's, by number."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    colour: int
+
+
+def percentiles(curves: Sequence[Curve]) -> str:
+    """Draw milliseconds over percentiles, each further nine as wide as the one before.
+
+    A curve that is alone is filled and has no legend.
+    """
+    known = [
+        Curve(name, [(percent, ms) for percent, ms in points if percent < 100], colour)
+        for name, points, colour in curves
+    ]
+    known = [curve for curve in known if curve.points]
     if not known:
         return ""
-    furthest = max(1.0, *(_nines(percent) for percent, _ in known))
-    ticks = nice_ticks(max(ms for _, ms in known))
+    furthest = max(1.0, *(_nines(percent) for curve in known for percent, _ in curve.points))
+    ticks = nice_ticks(max(ms for curve in known for _, ms in curve.points))
 
     def x(percent: float) -> float:
-        return LEFT + _nines(percent) / furthest * _PLOT_W
+        return LEFT + _nines(percent) / furthest * PLOT_W
 
     def y(ms: float) -> float:
-        return TOP + _PLOT_H * (1 - ms / ticks[-1])
+        return TOP + PLOT_H * (1 - ms / ticks[-1])
 
-    parts = [_grid([(y(tick), f"{tick:,.10g}") for tick in ticks], "ms")]
+    parts = [grid([(y(tick), f"{tick:,.10g}") for tick in ticks], "ms")]
     for percent in (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999):
         if _nines(percent) <= furthest + 1e-9:
-            parts.append(_x_label(x(percent), f"{percent:g}%"))
-    points = " ".join(f"{x(percent):.1f},{y(ms):.1f}" for percent, ms in known)
-    base = TOP + _PLOT_H
-    parts.append(
-        f'<polygon class="area c1" points="{LEFT},{base} {points} {x(known[-1][0]):.1f},{base}"/>'
+            parts.append(x_label(x(percent), f"{percent:g}%"))
+    base = TOP + PLOT_H
+    for name, curve, colour in known:
+        points = " ".join(f"{x(percent):.1f},{y(ms):.1f}" for percent, ms in curve)
+        if len(known) == 1:
+            parts.append(
+                f'<polygon class="area c{colour}" '
+                f'points="{LEFT},{base} {points} {x(curve[-1][0]):.1f},{base}"/>'
+            )
+        parts.append(f'<polyline class="line c{colour}" points="{points}"/>')
+        said = f"{escape(name)}: " if len(known) > 1 else ""
+        for percent, ms in curve:
+            parts.append(
+                f'<circle class="dot c{colour}" cx="{x(percent):.1f}" cy="{y(ms):.1f}" r="3">'
+                f"<title>{said}{percent:g}% within {number(ms)} ms</title></circle>"
+            )
+    return svg(parts) + (
+        legend((name, colour) for name, _, colour in known) if len(known) > 1 else ""
     )
-    parts.append(f'<polyline class="line c1" points="{points}"/>')
-    for percent, ms in known:
-        parts.append(
-            f'<circle class="dot c1" cx="{x(percent):.1f}" cy="{y(ms):.1f}" r="3">'
-            f"<title>{percent:g}% within {number(ms)} ms</title></circle>"
-        )
-    return _svg(parts)
 
 
 def stage_bar(stages: Sequence[Stage]) -> str:
@@ -170,9 +193,10 @@ def _nines(percent: float) -> float:
     return -math.log10(1 - percent / 100) if percent else 0.0
 
 
-def _grid(ticks: Sequence[tuple[float, str]], unit: str) -> str:
+def grid(ticks: Sequence[tuple[float, str]], unit: str) -> str:
+    """Draw lines across a picture, each at its height and with its text."""
     lines = [
-        f'<line class="grid" x1="{LEFT}" x2="{LEFT + _PLOT_W}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<line class="grid" x1="{LEFT}" x2="{LEFT + PLOT_W}" y1="{y:.1f}" y2="{y:.1f}"/>'
         f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
         for y, text in ticks
     ]
@@ -182,7 +206,8 @@ def _grid(ticks: Sequence[tuple[float, str]], unit: str) -> str:
     return "".join(lines)
 
 
-def _x_label(x: float, text: str) -> str:
+def x_label(x: float, text: str) -> str:
+    """Write below a picture."""
     return f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 9}" text-anchor="middle">{text}</text>'
 
 
@@ -190,21 +215,23 @@ def _pointers(
     xs: Sequence[float], lines: Sequence[Line], unit: str, x: Callable[[float], float]
 ) -> str:
     """Lay a field over each second that says its figures."""
-    width = _PLOT_W / max(1, len(xs) - 1)
+    width = PLOT_W / max(1, len(xs) - 1)
     fields = []
     for index, at in enumerate(xs):
         said = "\n".join(f"{line.name}: {number(line.values[index])} {unit}" for line in lines)
         fields.append(
             f'<rect class="point" x="{x(at) - width / 2:.1f}" y="{TOP}" width="{width:.1f}" '
-            f'height="{_PLOT_H}"><title>second {number(at)}\n{escape(said)}</title></rect>'
+            f'height="{PLOT_H}"><title>second {number(at)}\n{escape(said)}</title></rect>'
         )
     return "".join(fields)
 
 
-def _legend(lines: Sequence[Line]) -> str:
-    keys = (f'<span><i class="key c{line.colour}"></i>{escape(line.name)}</span>' for line in lines)
-    return f'<p class="legend">{"".join(keys)}</p>'
+def legend(keys: Iterable[tuple[str, int]]) -> str:
+    """Say which colour is what: names with their colours."""
+    said = (f'<span><i class="key c{colour}"></i>{escape(name)}</span>' for name, colour in keys)
+    return f'<p class="legend">{"".join(said)}</p>'
 
 
-def _svg(parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>'
+def svg(parts: Sequence[str], height: float = HEIGHT) -> str:
+    """Put a picture together."""
+    return f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img">{"".join(parts)}</svg>'

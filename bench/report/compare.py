@@ -11,12 +11,14 @@ Of figures without samples nothing is said but the ratio of their values.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.harness.result import Figure, Result
+from bench.harness.machine import Machine, Software
+from bench.harness.result import Better, Figure, Result
 from bench.harness.trends import drawn
 from bench.report.figures import shown
 
@@ -26,6 +28,8 @@ WORTH_SAYING = 0.02
 FEWEST_SAMPLES = 6
 NEIGHBOURS_MATTER = 0.2
 Verdict = Literal["better", "worse", "changed", "the same", ""]
+Difference = tuple[str, object, object]
+"""What may differ, and what it is in either run."""
 
 
 class Change(NamedTuple):
@@ -52,24 +56,14 @@ def compare(before: Result, after: Result) -> list[Change]:
 
 def differences(before: Result, after: Result) -> list[str]:
     """Say what else differs between two runs and may be why their figures do."""
-    pairs: list[tuple[str, object, object]] = [
-        ("scenario", before.scenario, after.scenario),
-        ("commit", before.software.commit, after.software.commit),
-        ("processor", before.machine.cpu, after.machine.cpu),
-        ("cores", before.machine.cores, after.machine.cores),
-        ("Python", before.software.python, after.software.python),
-        ("PostgreSQL", before.software.postgres, after.software.postgres),
-    ]
-    for what, one, other in (
-        ("option", before.options, after.options),
-        ("setting", before.settings, after.settings),
-        ("library", before.software.libraries, after.software.libraries),
-    ):
-        pairs += [
-            (f"{what} {name}", one.get(name, "-"), other.get(name, "-"))
-            for name in sorted({*one, *other})
+    said = differing(
+        [
+            ("scenario", before.scenario, after.scenario),
+            *ran_on((before.machine, before.software), (after.machine, after.software)),
+            *named("option", before.options, after.options),
+            *named("setting", before.settings, after.settings),
         ]
-    said = [f"{what}: {a} → {b}" for what, a, b in pairs if a != b]
+    )
     others = [_others(result) for result in (before, after)]
     if max(others) > 0.1:
         said.append(f"others on the machine: {others[0]:.0%} → {others[1]:.0%} of a core")
@@ -78,19 +72,52 @@ def differences(before: Result, after: Result) -> list[str]:
     return said
 
 
+def ran_on(before: tuple[Machine, Software], after: tuple[Machine, Software]) -> list[Difference]:
+    """Pair what two runs ran on."""
+    (machine, software), (other_machine, other_software) = before, after
+    return [
+        ("commit", software.commit, other_software.commit),
+        ("processor", machine.cpu, other_machine.cpu),
+        ("cores", machine.cores, other_machine.cores),
+        ("Python", software.python, other_software.python),
+        ("PostgreSQL", software.postgres, other_software.postgres),
+        *named("library", software.libraries, other_software.libraries),
+    ]
+
+
+def named(what: str, one: Mapping[str, object], other: Mapping[str, object]) -> list[Difference]:
+    """Pair what has the same name in both; `what` says what kind of thing it is."""
+    return [
+        (f"{what} {name}", one.get(name, "-"), other.get(name, "-"))
+        for name in sorted({*one, *other})
+    ]
+
+
+def differing(pairs: Iterable[Difference]) -> list[str]:
+    """Say of which pairs the two are not the same."""
+    return [f"{what}: {a} → {b}" for what, a, b in pairs if a != b]
+
+
 def show(console: Console, names: tuple[str, str], before: Result, after: Result) -> None:
     """Print two results side by side."""
-    table = Table(title=f"{before.scenario}: {before.title}")
-    table.add_column("what")
+    console.print(table(f"{before.scenario}: {before.title}", names, compare(before, after)))
+    for sentence in differences(before, after):
+        console.print(f"[yellow]•[/] {sentence}", highlight=False)
+
+
+def table(title: str, names: tuple[str, str], changes: Iterable[Change]) -> Table:
+    """Make the table of what changed between two runs of these names."""
+    made = Table(title=title)
+    made.add_column("what")
     for name in names:
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_column("B / A", justify="right")
-    table.add_column("95 %", justify="right")
-    table.add_column("")
+        made.add_column(name, justify="right", overflow="fold")
+    made.add_column("B / A", justify="right")
+    made.add_column("95 %", justify="right")
+    made.add_column("")
     colours = {"better": "green", "worse": "red", "changed": "yellow"}
-    for change in compare(before, after):
+    for change in changes:
         known = change.low is not None and change.high is not None
-        table.add_row(
+        made.add_row(
             change.title,
             shown(change.before),
             shown(change.after),
@@ -99,9 +126,7 @@ def show(console: Console, names: tuple[str, str], before: Result, after: Result
             change.verdict,
             style=colours.get(change.verdict, ""),
         )
-    console.print(table)
-    for sentence in differences(before, after):
-        console.print(f"[yellow]•[/] {sentence}", highlight=False)
+    return made
 
 
 def _change(before: Figure, after: Figure, rng: random.Random) -> Change:
@@ -109,15 +134,19 @@ def _change(before: Figure, after: Figure, rng: random.Random) -> Change:
     low, high = bounds(before.samples, after.samples, rng)
     if low is not None:
         ratio = _mean(after.samples) / _mean(before.samples)
-    verdict: Verdict = ""
-    if ratio is not None and low is not None and high is not None:
-        if low <= 1 <= high or abs(ratio - 1) < WORTH_SAYING:
-            verdict = "the same"
-        elif before.better == "neither":
-            verdict = "changed"
-        else:
-            verdict = "better" if (ratio > 1) == (before.better == "higher") else "worse"
-    return Change(before.title, before, after, ratio, low, high, verdict)
+    said = verdict(before.better, ratio, low, high)
+    return Change(before.title, before, after, ratio, low, high, said)
+
+
+def verdict(better: Better, ratio: float | None, low: float | None, high: float | None) -> Verdict:
+    """Say whether a figure changed, by its ratio and what bounds that."""
+    if ratio is None or low is None or high is None:
+        return ""
+    if low <= 1 <= high or abs(ratio - 1) < WORTH_SAYING:
+        return "the same"
+    if better == "neither":
+        return "changed"
+    return "better" if (ratio > 1) == (better == "higher") else "worse"
 
 
 def bounds(
@@ -128,12 +157,22 @@ def bounds(
         return None, None
     ratios = []
     for _ in range(DRAWS):
-        base = _mean(drawn(before, rng))
+        base = drawn_mean(before, rng)
         if base:
-            ratios.append(_mean(drawn(after, rng)) / base)
-    ratios.sort()
+            ratios.append(drawn_mean(after, rng) / base)
+    return middle(ratios)
+
+
+def middle(ratios: list[float]) -> tuple[float, float]:
+    """Bound the middle 95 % of the ratios that were drawn; at least one."""
+    ratios = sorted(ratios)
     tail = (1 - CONFIDENCE) / 2
     return ratios[int(len(ratios) * tail)], ratios[int(len(ratios) * (1 - tail))]
+
+
+def drawn_mean(samples: Sequence[float], rng: random.Random) -> float:
+    """Draw as many samples again, in runs of neighbours, and return their mean."""
+    return _mean(drawn(samples, rng))
 
 
 def _mean(values: list[float]) -> float:

@@ -181,13 +181,22 @@ def soak(minutes: float, warm_up: int, kill_every: float, stay: float, **club: i
 def compare(a: Path, b: Path) -> None:
     """Show two results side by side, and which differences are more than noise."""
     from bench.harness.result import ResultError, read
+    from bench.peers import compare as of_peers
+    from bench.peers.result import is_peers
+    from bench.peers.result import read as read_peers
     from bench.report.compare import show
 
+    names, console = (a.name, b.name), Console()
+    kinds = [is_peers(path.read_bytes()) for path in (a, b)]
     try:
-        before, after = read(a), read(b)
+        if all(kinds):
+            of_peers.show(console, names, read_peers(a), read_peers(b))
+        elif any(kinds):
+            raise ResultError("one of them is of `bench peers`, the other of a scenario")
+        else:
+            show(console, names, read(a), read(b))
     except ResultError as error:
         raise click.ClickException(str(error)) from None
-    show(Console(), (a.name, b.name), before, after)
 
 
 def register(group: click.Group) -> None:

@@ -1,4 +1,4 @@
-"""What `cardroom bench peers` rests on: Socket.IO spoken by hand, and ratios made by the round."""
+"""What `cardroom bench peers` rests on: Socket.IO spoken by hand, programs that may be absent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -15,9 +16,9 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from bench.peers import installing
-from bench.peers.result import standing
-from bench.peers.turns import Turn
-from bench.peers.wires import SocketIoSocket
+from bench.peers.errors import Missing, PeerFailed
+from bench.peers.wires import SocketIoSocket, room_id
+from bench.scenarios.rooms_load import RoomsLoad
 from tests.support.patience import PATIENCE_S
 
 T = TypeVar("T")
@@ -77,17 +78,17 @@ def test_socket_io_is_entered_and_a_room_too() -> None:
 
     with serving(serve) as (url, heard):
         member = SocketIoSocket(url)
-        member.hello(room=3, seat=1)
+        member.hello(room_id=room_id(3), seat=1)
         path, connect, hello = heard.result(PATIENCE_S)
         member.close()
     assert path == "/socket.io/?EIO=4&transport=websocket"
     assert connect == "40"
     assert hello.startswith("421")
-    assert json.loads(hello.removeprefix("421")) == ["hello", {"room": 3, "seat": 1}]
+    assert json.loads(hello.removeprefix("421")) == ["hello", {"room_id": room_id(3), "seat": 1}]
 
 
 def test_pings_are_answered_and_not_taken_for_events() -> None:
-    event = '42["event",{"type":"event","seq":1}]'
+    event = '42["event",{"type":"player_sat_in","seq":1}]'
 
     def serve(server: Server) -> str:
         server.tell("0{}")
@@ -104,16 +105,8 @@ def test_pings_are_answered_and_not_taken_for_events() -> None:
         assert heard.result(PATIENCE_S) == "3"
         member.close()
     assert packets == [event.encode()]
-    assert SocketIoSocket.TOLD in packets[0]
+    assert RoomsLoad.TOLD in packets[0]
     assert SocketIoSocket.ERROR not in packets[0]
-
-
-def test_ratios_are_those_of_the_rounds() -> None:
-    ours = [turn("cardroom", 1, 300.0), turn("cardroom", 2, 100.0), turn("cardroom", 3, 400.0)]
-    theirs = [turn("tuned", 1, 100.0), turn("tuned", 2, 200.0), turn("tuned", 3, 200.0)]
-    compared = standing("Tuned", theirs, ours)
-    assert (compared.ratio.lowest, compared.ratio.median, compared.ratio.highest) == (0.5, 2.0, 3.0)
-    assert compared.commands_per_s.median == 200.0
 
 
 @pytest.mark.parametrize("lock", ["node/package-lock.json", "asgi/requirements.lock"])
@@ -125,5 +118,56 @@ def test_locks_have_hashes_and_no_address_to_fetch_from(lock: str) -> None:
     assert "--find-links" not in text
 
 
-def turn(name: str, number: int, commands_per_s: float) -> Turn:
-    return Turn(name, number, commands_per_s, *([1.0] * 11))
+def test_without_node_it_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Missing, match="Node 18 or later is missing: `node` is not on the PATH"):
+        installing.node_packages()
+
+
+@pytest.mark.parametrize(
+    ("says", "error", "reason"),
+    [
+        ("v16.20.2", Missing, "Node 18 or later is missing: .*node is 16.20.2"),
+        ("v20.1.0", Missing, "npm is missing: `npm` is not on the PATH"),
+        ("Segmentation fault", PeerFailed, "does not say its version:\nSegmentation fault"),
+    ],
+)
+def test_a_node_that_will_not_do_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    says: str,
+    error: type[Exception],
+    reason: str,
+) -> None:
+    program = tmp_path / "node"
+    program.write_text(f"#!/bin/sh\necho '{says}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(error, match=reason):
+        installing.node_packages()
+
+
+def test_an_installation_that_fails_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, does in {"node": "echo v20.1.0", "npm": "echo no space left; exit 1"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(installing, "CACHE", tmp_path / "cache")
+    with pytest.raises(PeerFailed, match="npm failed:\nno space left"):
+        installing.node_packages()
+
+
+def test_a_registry_out_of_reach_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, does in {"node": "echo v20.1.0", "npm": "echo npm error ENOTFOUND; exit 1"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(installing, "CACHE", tmp_path / "cache")
+    with pytest.raises(Missing, match="npm cannot reach its registry"):
+        installing.node_packages()

@@ -3,7 +3,6 @@
 import io
 import random
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,6 +30,7 @@ from bench.report.charts import nice_ticks
 from bench.report.compare import compare, differences
 from bench.report.page import page
 from bench.report.terminal import show
+from tests.support.pages import addresses
 
 
 def moment(at_s: float, operations: float) -> Moment:
@@ -66,19 +66,6 @@ def noisy(mean: float, seed: int) -> list[float]:
     return [mean * rng.uniform(0.9, 1.1) for _ in range(30)]
 
 
-class Addresses(HTMLParser):
-    """Collects what a browser would fetch, or run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("script", "link", "iframe", "img", "object", "embed", "base"):
-            self.found.append(tag)
-        self.found += [name for name, _ in attrs if name in ("href", "src", "srcset", "xlink:href")]
-
-
 PAGES = {
     "whole": result(noisy(100, 1)),
     "bare": result([1.0], latency=None, moments=[], events=[], stages=[], generators=[], notes=[]),
@@ -92,16 +79,12 @@ def test_a_page_is_well_formed_and_needs_nothing_else(name: str) -> None:
     text = page(PAGES[name])
     body = text.removeprefix("<!doctype html>\n")
     ElementTree.fromstring(body)
-    addresses = Addresses()
-    addresses.feed(text)
-    assert addresses.found == []
+    assert addresses(text) == []
     assert not re.search(r"url\(|@import|https?:|//[a-z]", body)
 
 
 def test_the_check_of_pages_finds_what_would_be_fetched() -> None:
-    addresses = Addresses()
-    addresses.feed('<img src="x"/><script></script>')
-    assert addresses.found == ["img", "src", "script"]
+    assert addresses('<img src="x"/><script></script>') == ["img", "src", "script"]
 
 
 def test_a_page_has_its_figures_and_pictures_and_what_it_ran_on() -> None:

@@ -6,39 +6,45 @@ const http = require('node:http')
 const express = require('express')
 const { Pool } = require('pg')
 const { Server } = require('socket.io')
+const { COMMANDS, SEATS, STATES, refusal, roomsOf } = require('./commands.js')
 
 const pool = new Pool({ max: Number(process.env.PEER_CONNECTIONS) })
 const app = express()
 app.get('/healthz', (_request, response) => response.json({ ok: true }))
 const server = http.createServer(app)
-const io = new Server(server, { serveClient: false })
-const seqs = new Map()
+// Nobody is closed for being silent while a thousand others are set up, as nobody is in Cardroom.
+const io = new Server(server, {
+  serveClient: false, perMessageDeflate: false, pingTimeout: 300_000,
+})
+let rooms = new Map()
 
-async function change(room, seat, user, status) {
+async function change(room, seat, user, wanted) {
   const client = await pool.connect()
   try {
     await client.query('BEGIN')
-    const believed = seqs.get(room)
+    const believed = room.seq
     const advanced = await client.query(
-      'UPDATE game_states SET seq = seq + 1 WHERE room_id = $1 AND seq = $2 RETURNING seq',
-      [room, believed],
+      `UPDATE game_states SET seq = seq + 1, updated_at = now()
+       WHERE room_id = $1 AND seq = $2 RETURNING seq`,
+      [room.id, believed],
     )
     if (advanced.rowCount !== 1) throw new Error('the room is not where we believed it to be')
     const seq = believed + 1
-    const event = {
-      type: 'event', channel: `room:${room}`, seq, at: Date.now(), seat_index: seat, user_id: user, status,
-    }
+    const payload = { ...wanted.details, seat_index: seat, user_id: user }
     await client.query(
-      'INSERT INTO room_events (room_id, seq, type, payload) VALUES ($1, $2, $3, $4)',
-      [room, seq, event.type, event],
+      `INSERT INTO room_events (room_id, seq, at, type, payload)
+       VALUES ($1, $2, now(), $3, $4)`,
+      [room.id, seq, wanted.told, payload],
     )
     await client.query(
-      'UPDATE room_seats SET status = $3, last_seen_at = now() WHERE room_id = $1 AND seat_index = $2',
-      [room, seat, status],
+      `UPDATE room_seats SET status = $3, last_seen_at = now()
+       WHERE room_id = $1 AND seat_index = $2`,
+      [room.id, seat, wanted.status],
     )
     await client.query('COMMIT')
-    seqs.set(room, seq)
-    return event
+    room.seq = seq
+    room.statuses[seat] = wanted.status
+    return { type: wanted.told, ...payload, channel: room.channel, seq, at: Date.now() }
   } catch (error) {
     await client.query('ROLLBACK')
     throw error
@@ -47,27 +53,33 @@ async function change(room, seat, user, status) {
   }
 }
 
+async function command(socket, wanted, roomId, answer) {
+  const { room, seat, user } = socket.data
+  try {
+    const refused = refusal(wanted, socket.data, roomId)
+    if (refused !== undefined) throw new Error(refused)
+    const event = await change(room, seat, user, wanted)
+    io.to(room.channel).emit('event', event)
+    answer({ type: 'ok', seq: event.seq })
+  } catch (error) {
+    answer({ type: 'error', message: error.message })
+  }
+}
+
 io.on('connection', (socket) => {
-  socket.on('hello', ({ room, seat }, answer) => {
-    socket.data = { room, seat, user: `r${room}p${seat}` }
-    socket.join(`room:${room}`)
+  socket.on('hello', ({ room_id: id, seat, user }, answer) => {
+    const room = rooms.get(id)
+    socket.data = { room, seat, user }
+    socket.join(room.channel)
     answer({ type: 'ok' })
   })
-  socket.on('cmd', async ({ status }, answer) => {
-    const { room, seat, user } = socket.data
-    try {
-      const event = await change(room, seat, user, status)
-      io.to(event.channel).emit('event', event)
-      answer({ type: 'ok', seq: event.seq })
-    } catch (error) {
-      answer({ type: 'error', message: error.message })
-    }
-  })
+  for (const [name, wanted] of Object.entries(COMMANDS)) {
+    socket.on(name, ({ room_id: id }, answer) => command(socket, wanted, id, answer))
+  }
 })
 
 async function main() {
-  const { rows } = await pool.query('SELECT room_id, seq FROM game_states')
-  for (const row of rows) seqs.set(row.room_id, Number(row.seq))
+  rooms = roomsOf((await pool.query(STATES)).rows, (await pool.query(SEATS)).rows)
   server.listen(0, '127.0.0.1', () => {
     console.log(JSON.stringify({ port: server.address().port }))
   })
