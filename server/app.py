@@ -320,6 +320,7 @@ class _Server:
             hub=self.hub,
             now=now_ms,
             new_unit_id=lambda: secrets.randbits(63),
+            decided=self.metrics.decided,
             mailbox_capacity=self._settings.mailbox_capacity,
         )
 
