@@ -7,6 +7,9 @@ import trio
 from bench.harness.generators import generating
 from bench.harness.result import Moment, Result, encode
 from bench.harness.run import measure
+from bench.scenarios.chat import LOAD as CHAT_LOAD
+from bench.scenarios.chat import chat, plan_for
+from bench.scenarios.chat_load import RECEIPTS, TO_ABSENT
 from bench.scenarios.comeback import recovery, storm
 from bench.scenarios.common import SETTINGS, Timing
 from bench.scenarios.connections import connections
@@ -88,6 +91,47 @@ async def test_tables_at_a_human_pace_have_pauses() -> None:
     # A bot thinks for a second at least, and each table has one at a time.
     assert 0 < result.figures["rate"].value <= 4
     assert result.settings.get("CARDROOM_HAND_INTERVAL_S") is None
+
+
+async def test_messages_are_counted_when_the_other_side_has_them() -> None:
+    seen = Seen()
+    result = await chat(12, 3, 4, 0.0, True, SHORT, seen)
+    holds(result, seen)
+    assert result.latency is not None
+    assert result.latency.count > 0
+    assert result.figures["receipts"].value > 0
+    assert result.figures["ok_p99_ms"].value >= result.figures["ok_p50_ms"].value > 0
+    stages = {stage.name: stage.ms for stage in result.stages}
+    assert min(stages["commit"], stages["decide"], stages["receive"], stages["tell"]) > 0
+
+
+async def test_messages_fall_due_whatever_has_become_of_those_before() -> None:
+    seen = Seen()
+    result = await chat(12, 3, 1, 40.0, False, SHORT, seen)
+    holds(result, seen)
+    assert result.figures["rate"].value > 0
+    assert result.figures["receipts"].value == 0
+
+
+async def test_messages_that_never_arrive_are_found_in_the_end() -> None:
+    async with serving(SETTINGS) as server:
+        plan = plan_for(server, 4, 2, rate=50.0, receipts=True)
+        plan.absent, plan.absent_rate = [server.token("away")], 10.0
+        async with generating(CHAT_LOAD, [plan]) as generators:
+
+            def number_of_talk() -> int | None:
+                """Return the last second's number, once somebody was heard."""
+                told = [one for second in generators.seconds.values() for one in second.values()]
+                talk = all(sum(one.counts[name] for one in told) for name in (RECEIPTS, TO_ABSENT))
+                return len(told) - 1 if talk else None
+
+            await generators.begin()
+            number = await generators.until(number_of_talk)
+            server.freeze()
+            await generators.second(number + 2)
+            [finished] = await generators.finish(0.0)
+            server.thaw()
+    assert (finished.undone > 0, finished.errors) == (True, 0)
 
 
 async def test_idle_sockets_are_weighed() -> None:
