@@ -24,9 +24,9 @@ from bench.harness.result import Moment
 from bench.harness.run import Measured, Recording, usual_figures
 from bench.outside import connected
 from bench.push_stand_in import BAD_KEY, BROKEN, GARBAGE, HANG, Fault, PushStandIn, limited
-from bench.scenarios.chat import LOAD, REST_S, plan_for
+from bench.scenarios.chat import LOAD, plan_for
 from bench.scenarios.chat_load import ANSWERED, TO_ABSENT
-from bench.scenarios.common import SETTINGS, allow_many_files
+from bench.scenarios.common import REST_S, SETTINGS, allow_many_files
 from bench.server_process import ServerProcess
 from bench.serving import serving
 

@@ -111,8 +111,8 @@ class Finishing(Load, Protocol):
     def undone(self) -> int:
         """Return how many operations are under way."""
 
-    def known(self) -> Struct | None:
-        """Return what its scenario wants to know in the end."""
+    def known(self) -> object:
+        """Return what its scenario wants to know in the end, of anything that JSON can say."""
 
 
 def main() -> None:

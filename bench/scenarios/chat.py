@@ -5,14 +5,22 @@ from __future__ import annotations
 from bench.harness.generators import generating
 from bench.harness.result import Figure, Result
 from bench.harness.run import Measured, mean, measure, usual_figures
-from bench.scenarios.chat_load import ANSWERED, RECEIPTS, REFUSED, ChatOptions
-from bench.scenarios.common import SETTINGS, Timing, Watch, allow_many_files, ground, result_of
+from bench.scenarios.chat_load import ANSWERED, RECEIPTS, ChatOptions
+from bench.scenarios.common import (
+    ERRORS,
+    REST_S,
+    SETTINGS,
+    Timing,
+    Watch,
+    allow_many_files,
+    ground,
+    refusals,
+    result_of,
+)
 from bench.server_process import ServerProcess
 from bench.serving import serving
 
 LOAD = "bench.scenarios.chat_load"
-REST_S = 20.0
-"""How long what is under way in the end may take."""
 
 
 async def chat(
@@ -44,7 +52,6 @@ async def chat(
             watch.phase("waiting for the last message")
             [finished] = await generators.finish(REST_S)
         watch.phase("stopping the server")
-    refused = refusals(measured)
     said = f"{rate:,.0f} messages/s due" if rate else f"{in_flight} talk at a time"
     result = result_of(
         stands_on,
@@ -69,12 +76,12 @@ async def chat(
         + ("due" if rate else "sent")
         + " until the last socket of the other side has read its event",
         open_loop=rate > 0,
-        more_notes=[f"Refused: {times} times {code}." for code, times in refused.items()],
+        more_notes=refusals(measured),
     )
     if finished.undone:
-        result.failed = f"{finished.undone} messages or receipts were never answered or told"
+        result.failed = f"{finished.undone} messages or receipts were never told or answered"
     elif finished.errors:
-        result.failed = "there were errors"
+        result.failed = ERRORS
     return result
 
 
@@ -91,18 +98,6 @@ def plan_for(
         rate=rate,
         receipts=receipts,
     )
-
-
-def refusals(measured: Measured) -> dict[str, int]:
-    """Return how often commands were refused, by the error's code."""
-    counted: dict[str, int] = {}
-    for second in measured.seconds:
-        for one in second:
-            for name, times in one.counts.items():
-                if name.startswith(REFUSED) and times:
-                    code = name.removeprefix(REFUSED)
-                    counted[code] = counted.get(code, 0) + times
-    return counted
 
 
 def _figures(measured: Measured) -> dict[str, Figure]:

@@ -21,21 +21,18 @@ from msgspec import Raw, Struct
 
 from bench.harness.loop import Loop
 from bench.light_socket import LightSocket, framed
-from bench.scenarios.clients import ask_each, connect
+from bench.scenarios.clients import ask_each, beginning, connect, count_refusal
 
 ANSWERED = "answered"
-REFUSED = "refused: "
-"""Before an error's code, where refusals are counted."""
 RECEIPTS, TO_ABSENT = "receipts", "to_absent"
 TEXT = "Could somebody have a look at table seven, please? "
 _ANY_ID = str(uuid.UUID(int=0))
 _ID = b"\xa2id\xd9\x24"
 _ID_SKIP, _ID_END = len(_ID), len(_ID) + len(_ANY_ID)
-# What a message begins with, behind the byte that says how many fields it has.
-_TO_PLAYER = b"\xa4type\xb6staff-message-received"
-_TO_STAFF = b"\xa4type\xb5chat-message-received"
-_OK = b"\xa4type\xa2ok"
-_ERROR = b"\xa4type\xa5error"
+_TO_PLAYER = beginning("staff-message-received")
+_TO_STAFF = beginning("chat-message-received")
+_OK = beginning("ok")
+_ERROR = beginning("error")
 # Each kind of command has an id of its own (heartbeats have 1), and so its replies say which kind
 # they are of.
 _SEND, _RECEIVED, _READ = 2, 3, 4
@@ -269,8 +266,7 @@ class ChatLoad:
     def refused(self, payload: bytes) -> None:
         """Count a refusal, which leaves its message undone."""
         self._loop.errors += 1
-        name = REFUSED + str(msgspec.msgpack.decode(payload)["code"])
-        self.counts[name] = self.counts.get(name, 0) + 1
+        count_refusal(self.counts, payload)
 
     # What is said
 

@@ -17,6 +17,7 @@ from bench.harness.result import Result, encode
 from bench.report.page import page as drawn
 from bench.report.terminal import Progress, show
 from bench.scenarios.common import Timing, Watch
+from bench.scenarios.waitlist_table import FEWEST_WAITING
 
 Scenario = Callable[[Watch], Awaitable[Result]]
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -144,6 +145,26 @@ def chat(
 
 
 @click.command()
+@click.option("--tables", default=50, show_default=True, help="Each has a queue.")
+@click.option(
+    "--waiting",
+    type=click.IntRange(FEWEST_WAITING),
+    default=10,
+    show_default=True,
+    help="Players in each, who watch the table; two more sit at it.",
+)
+@click.option("--staff", default=6, show_default=True, help="Sockets of staff, who hear all.")
+@_rate
+@_reports
+@_alone
+def waitlist(tables: int, waiting: int, staff: int, rate: float, timing: Timing) -> Scenario:
+    """Measure waitlists: how fast queues change, and how long until all know of a change."""
+    from bench.scenarios.waitlist import waitlist as measured
+
+    return partial(measured, tables, waiting, staff, rate, timing)
+
+
+@click.command()
 @click.option("--sockets", default=5_000, show_default=True)
 @_reports
 @_timed
@@ -200,5 +221,15 @@ def compare(a: Path, b: Path) -> None:
 
 def register(group: click.Group) -> None:
     """Add the scenarios to a group of commands."""
-    for command in (durable, fanout, tables, chat, connections, storm, recovery, compare):
+    for command in (
+        durable,
+        fanout,
+        tables,
+        chat,
+        waitlist,
+        connections,
+        storm,
+        recovery,
+        compare,
+    ):
         group.add_command(command)
