@@ -19,7 +19,8 @@ from bench.scenarios.common import (
     refusals,
     result_of,
 )
-from bench.scenarios.waitlist_load import SEATED, QueueKnown, WaitlistOptions
+from bench.scenarios.waitlist_load import SEATED, QueueKnown
+from bench.scenarios.waitlist_people import WaitlistOptions
 from bench.scenarios.waitlist_table import FEWEST_WAITING, SEATS
 from bench.server_process import ServerProcess
 from bench.serving import serving

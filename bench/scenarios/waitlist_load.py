@@ -12,27 +12,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections import deque
-from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw, Struct
 
 from bench.harness.loop import Loop
 from bench.light_socket import LightSocket, framed
-from bench.scenarios.clients import ask_each, beginning, connect, count_refusal
-from bench.scenarios.waitlist_table import BUY_IN, SEATS, Player, Step, Table
+from bench.scenarios.clients import beginning, count_refusal
+from bench.scenarios.waitlist_people import Driven, WaitlistOptions, gather
 
 SEATED = "seated"
-_ROOM = {
-    "requires_approval": False,
-    "auto_start": False,
-    "max_seats": SEATS,
-    "min_buy_in": 1,
-    "max_buy_in": 10 * BUY_IN,
-    "small_blind": 1,
-    "big_blind": 1,
-}
 _UPDATE = beginning("waitlist_update")
 _OWN = beginning("waitlist_position"), beginning("seat_offered"), beginning("waitlist_ended")
 _ERROR = beginning("error")
@@ -43,18 +32,6 @@ _STEP, _TO_STEP = 2, b"\xa2re\x02"
 _LAST, _TO_LAST = 3, b"\xa2re\x03"
 Place = tuple[str, str, int, str]
 """An entry's id, whose it is, where it stands, and its status."""
-
-
-class WaitlistOptions(Struct):
-    """`tables`: ids and tokens of everybody at each table; `staff`: tokens of staff's sockets.
-
-    With `rate` > 0 so many steps a second are due.
-    """
-
-    url: str
-    tables: list[list[tuple[str, str]]]
-    staff: list[str]
-    rate: float
 
 
 class QueueKnown(Struct):
@@ -89,46 +66,12 @@ _decode_update = msgspec.msgpack.Decoder(_Update).decode
 _decode_joined = msgspec.msgpack.Decoder(_Joined).decode
 
 
-class _Driven:
-    """A table that is driven: its sockets, and the step that is under way.
-
-    Attributes:
-        left: what is still to be read of the step, by all sockets together.
-        due: when the step was, and `later` when those after it were that could not begin yet.
-    """
-
-    __slots__ = (
-        "due",
-        "later",
-        "left",
-        "listeners",
-        "room_id",
-        "sockets",
-        "staff",
-        "step",
-        "table",
-    )
-
-    def __init__(
-        self, room_id: str, table: Table, sockets: list[LightSocket], staff: LightSocket
-    ) -> None:
-        self.room_id = room_id
-        self.table = table
-        self.sockets = sockets
-        self.staff = staff
-        self.listeners = 0
-        self.left = 0
-        self.step: Step | None = None
-        self.due = 0.0
-        self.later: deque[float] = deque()
-
-
 class _Ear:
     """A player's socket, called with what it received."""
 
     __slots__ = ("_driven", "_load", "update")
 
-    def __init__(self, load: WaitlistLoad, driven: _Driven) -> None:
+    def __init__(self, load: WaitlistLoad, driven: Driven) -> None:
         self._load = load
         self._driven = driven
         self.update = b""
@@ -153,10 +96,10 @@ class _StaffEar:
 
     __slots__ = ("_load", "_tables", "updates")
 
-    def __init__(self, load: WaitlistLoad, tables: dict[bytes, _Driven]) -> None:
+    def __init__(self, load: WaitlistLoad, tables: dict[bytes, Driven]) -> None:
         self._load = load
         self._tables = tables
-        self.updates: dict[_Driven, bytes] = {}
+        self.updates: dict[Driven, bytes] = {}
 
     def __call__(self, payloads: list[bytes]) -> None:
         for payload in payloads:
@@ -171,7 +114,7 @@ class _StaffEar:
             elif _TO_LAST in payload:
                 self._load.unread -= 1
 
-    def _table_of(self, payload: bytes) -> _Driven:
+    def _table_of(self, payload: bytes) -> Driven:
         at = payload.find(_TABLE)
         return self._tables[payload[at + _TABLE_SKIP : at + _TABLE_END]]
 
@@ -190,8 +133,8 @@ class WaitlistLoad:
         self._loop = loop
         self._rng = random.Random(seed)
         self._record = loop.latencies_us.append
-        self._tables: list[_Driven] = []
-        self._ears: dict[_Driven, list[_Ear]] = {}
+        self._tables: list[Driven] = []
+        self._ears: dict[Driven, list[_Ear]] = {}
         self._staff: list[LightSocket] = []
         self._staff_ears: list[_StaffEar] = []
         self._turn = 0
@@ -199,47 +142,15 @@ class WaitlistLoad:
         self._finishing = False
 
     def set_up(self) -> None:
-        """Have everybody at their table: the first on its seats, the others in its queue."""
-        url, tables = self._options.url, self._options.tables
-        staff = self._staff = connect(url, self._options.staff)
-        sockets = iter(connect(url, [token for users in tables for _, token in users]))
-        everybody = [[next(sockets) for _ in users] for users in tables]
-        made = ask_each("create_room", [(host, {"settings": _ROOM}) for host, *_ in everybody])
-        for place, (answer, users, some) in enumerate(zip(made, tables, everybody, strict=True)):
-            players = [Player(number, user_id) for number, (user_id, _) in enumerate(users)]
-            room_id = str(answer["room"]["id"])
-            self._gather(room_id, some)
-            queue = some[SEATS:]
-            for player, socket in zip(players[SEATS:], queue, strict=True):
-                player.entry_id = socket.ask("waitlist_join", room_id=room_id)["entry"]["id"]
-            self._tables.append(_Driven(room_id, Table(players), some, staff[place % len(staff)]))
-        self._listen()
-
-    def _gather(self, room_id: str, sockets: Sequence[LightSocket]) -> None:
-        """Let all in and seat the first, deaf until all are there."""
-        room = {"room_id": room_id}
-        ask_each("join", [(socket, room) for socket in sockets[1:]])
-        for index, socket in enumerate(sockets[:SEATS]):
-            socket.ask("seat", room_id=room_id, seat_index=index, buy_in=BUY_IN)
-        ask_each("spectate", [(socket, room) for socket in sockets[SEATS:]])
-        channel = {"channel": f"room:{room_id}"}
-        ask_each("unsubscribe", [(socket, channel) for socket in sockets])
-
-    def _listen(self) -> None:
-        """Have everybody hear what happens from now on; what they were told until then is read with
-        the reply."""
+        """Have everybody at their table, the first on its seats, the others in its queue; and have
+        all hear what happens from then on."""
+        self._tables, self._staff = gather(self._options)
         by_id = {driven.room_id.encode(): driven for driven in self._tables}
-        hosts = [(driven.sockets[0], {"room_id": driven.room_id}) for driven in self._tables]
-        known = ask_each("hydrate", hosts)
-        for driven, room in zip(self._tables, known, strict=True):
-            driven.listeners = len(driven.sockets) + len(self._staff)
-            wanted = {"channel": f"room:{driven.room_id}", "last_seq": room["seq"]}
-            ask_each("subscribe", [(socket, wanted) for socket in driven.sockets])
-            ears = self._ears[driven] = [_Ear(self, driven) for _ in driven.sockets]
-            for socket, ear in zip(driven.sockets, ears, strict=True):
+        for driven in self._tables:
+            self._ears[driven] = [_Ear(self, driven) for _ in driven.sockets]
+            for socket, ear in zip(driven.sockets, self._ears[driven], strict=True):
                 self._loop.watch(socket, ear)
             self._loop.keep_alive(driven.sockets, self._rng)
-        ask_each("subscribe", [(one, {"channel": "staff-portal"}) for one in self._staff])
         for socket in self._staff:
             staff_ear = _StaffEar(self, by_id)
             self._staff_ears.append(staff_ear)
@@ -289,7 +200,7 @@ class WaitlistLoad:
             for driven in self._tables
         ]
 
-    def _told(self, driven: _Driven) -> list[list[Place]]:
+    def _told(self, driven: Driven) -> list[list[Place]]:
         updates = [ear.update for ear in self._ears[driven]]
         updates += [ear.updates.get(driven, b"") for ear in self._staff_ears]
         different: list[list[Place]] = []
@@ -304,13 +215,13 @@ class WaitlistLoad:
 
     # What comes back
 
-    def heard(self, driven: _Driven) -> None:
+    def heard(self, driven: Driven) -> None:
         """Note that one more of those who are to be told of a step has been."""
         driven.left -= 1
         if driven.left <= 0:
             self._done(driven)
 
-    def replied(self, driven: _Driven, payload: bytes) -> None:
+    def replied(self, driven: Driven, payload: bytes) -> None:
         """Take the `ok` of a step."""
         step = driven.step
         if step is not None and step.command == "waitlist_join":
@@ -323,7 +234,7 @@ class WaitlistLoad:
         self._loop.errors += 1
         count_refusal(self.counts, payload)
 
-    def _done(self, driven: _Driven) -> None:
+    def _done(self, driven: Driven) -> None:
         step = driven.step
         if step is None:
             self._loop.errors += 1  # Somebody was told more than there is to tell.
@@ -357,7 +268,7 @@ class WaitlistLoad:
             self._next_due += 1 / self._options.rate
         self._loop.at(self._next_due, self._begin_due)
 
-    def _step(self, driven: _Driven, due: float) -> None:
+    def _step(self, driven: Driven, due: float) -> None:
         step = driven.step = driven.table.step(self._rng)
         driven.due = due
         driven.left = step.updates * driven.listeners + step.own + 1
