@@ -38,7 +38,7 @@ class Start(Struct):
     at: float
 
 
-class Finish(Struct):
+class Finish(Struct, tag="finish"):
     """Begin nothing any more; wait so long at most for what is under way."""
 
     within_s: float
