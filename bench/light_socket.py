@@ -177,9 +177,9 @@ class LightSocket:
         self.sock.sendall(_framed(opcode, payload))
 
 
-def framed(type: str, **fields: Any) -> bytes:
-    """Make the frame of a command that is sent again and again, with 1 as its id."""
-    return _framed(_BINARY, _encode({"type": type, "id": 1, **fields}))
+def framed(type: str, *, id: int = 1, **fields: Any) -> bytes:
+    """Make the frame of a command that is sent again and again, each time with the same id."""
+    return _framed(_BINARY, _encode({"type": type, "id": id, **fields}))
 
 
 def framed_text(payload: bytes) -> bytes:

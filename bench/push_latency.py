@@ -18,15 +18,20 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from bench import chat_generator
-from bench.chat import STAFF, at_rate
-from bench.chat_generator import Measured, talking
+from bench.harness.generators import generating
+from bench.harness.latencies import Latencies
+from bench.harness.result import Moment
+from bench.harness.run import Measured, Recording, usual_figures
 from bench.outside import connected
 from bench.push_stand_in import BAD_KEY, BROKEN, GARBAGE, HANG, Fault, PushStandIn, limited
+from bench.scenarios.chat import LOAD, plan_for
+from bench.scenarios.chat_load import ANSWERED, TO_ABSENT
+from bench.scenarios.common import REST_S, SETTINGS, allow_many_files
 from bench.server_process import ServerProcess
 from bench.serving import serving
 
-WARM_UP_S = 3.0
+WARM_UP_S = 3
+STAFF = 6
 ABSENT = 50
 PUSHES_PER_S = 5.0
 DRAIN_S = 300.0
@@ -52,6 +57,58 @@ FAULTS: dict[str, Fault | None] = {
 up waits until the provider is well again."""
 
 
+class Times(Struct):
+    """Percentiles in milliseconds."""
+
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+
+    @classmethod
+    def of(cls, latencies: Latencies) -> Times:
+        """Return those of latencies."""
+        return cls(*(latencies.ms(percent) for percent in (50, 90, 99, 100)))
+
+    def __str__(self) -> str:
+        return " / ".join(
+            f"{ms:.1f}" for ms in (self.p50_ms, self.p90_ms, self.p99_ms, self.max_ms)
+        )
+
+
+class Talk(Struct):
+    """What chats were like for a while.
+
+    Attributes:
+        per_s: messages that arrived in a second.
+        to_absent: messages, beside, to players who are not there.
+        heard: from when a message was due until the other side had it.
+        answered: from then until its writer had the `ok`.
+        errors: commands that were refused.
+    """
+
+    per_s: float
+    to_absent: int
+    heard: Times
+    answered: Times
+    errors: int
+    server_cpu_us_per_message: float
+
+    @classmethod
+    def of(cls, measured: Measured) -> Talk:
+        """Say what came of some seconds."""
+        figures = usual_figures(measured, "messages")
+        told = [one for second in measured.seconds for one in second]
+        return cls(
+            per_s=round(figures["rate"].value, 1),
+            to_absent=sum(one.counts[TO_ABSENT] for one in told),
+            heard=Times.of(measured.latencies),
+            answered=Times.of(measured.of_kind(ANSWERED)),
+            errors=measured.errors,
+            server_cpu_us_per_message=round(figures["server_us"].value, 1),
+        )
+
+
 class Outcomes(Struct):
     """What became of notifications.
 
@@ -74,16 +131,21 @@ class Outcomes(Struct):
 
 
 class PushResult(Struct):
-    """What was measured, by what the provider did meanwhile."""
+    """What was measured, by what the provider did meanwhile.
 
-    phases: dict[str, Measured]
+    Attributes:
+        lost: commands refused, and messages without their event or `ok` in the end.
+    """
+
+    phases: dict[str, Talk]
+    lost: int
     outcomes: Outcomes
 
 
 def settings(provider: PushStandIn) -> dict[str, str]:
     """Point a server to a provider."""
     return {
-        **chat_generator.SETTINGS,
+        **SETTINGS,
         **TIMES,
         "CARDROOM_ONESIGNAL_BASE_URL": provider.url,
         "CARDROOM_ONESIGNAL_APP_ID": APP,
@@ -91,8 +153,9 @@ def settings(provider: PushStandIn) -> dict[str, str]:
     }
 
 
-async def report(sessions: int, rate: float, seconds: float, out: Path | None) -> int:
+async def report(sessions: int, rate: float, seconds: int, out: Path | None) -> int:
     """Measure, print tables, write JSON to `out`; return the exit code."""
+    allow_many_files()
     provider = PushStandIn(app_id=APP, api_key=KEY)
     async with trio.open_nursery() as nursery:
         await nursery.start(provider.run)
@@ -105,12 +168,11 @@ async def report(sessions: int, rate: float, seconds: float, out: Path | None) -
     title = f"{sessions} sessions, {rate:g} messages/s, {PUSHES_PER_S:g} to who is not there"
     console.print(_latencies(title, result.phases))
     console.print(_table(result.outcomes))
-    lost = any(phase.lost for phase in result.phases.values())
-    return 1 if lost or result.outcomes.wrong else 0
+    return 1 if result.lost or result.outcomes.wrong else 0
 
 
 async def measure(
-    server: ServerProcess, provider: PushStandIn, sessions: int, rate: float, seconds: float
+    server: ServerProcess, provider: PushStandIn, sessions: int, rate: float, seconds: int
 ) -> PushResult:
     """Talk on a running server while the provider does what is in `FAULTS`.
 
@@ -119,21 +181,32 @@ async def measure(
         provider: where it pushes to.
         sessions: how many players are there; `ABSENT` others are not.
         rate: messages a second, `PUSHES_PER_S` of them to who is not there.
-        seconds: how long each part takes.
+        seconds: how long each part takes, of which the first comes after a warm-up.
     """
-    phases: dict[str, Measured] = {}
+    phases: dict[str, Talk] = {}
     # Whoever is to be told of new requests has to be known before there are any.
     async with connected(server.ws_url, token=server.token("staff0", role="staff")):
         pass
     drained = Drained(server)
-    async with talking(server, sessions, STAFF, absent=ABSENT) as generator:
-        await generator.phase(at_rate(WARM_UP_S, rate))
+    plan = plan_for(server, sessions, STAFF, rate=rate, receipts=True)
+    plan.absent = [server.token(f"absent{number}") for number in range(ABSENT)]
+    plan.absent_rate = PUSHES_PER_S
+    async with generating(LOAD, [plan]) as generators:
+        recording = Recording(server, generators, _unseen)
+        began = await generators.begin()
         async with trio.open_nursery() as nursery:
-            for name, fault in FAULTS.items():
-                provider.fault = fault
-                if name == WELL_AGAIN:
-                    nursery.start_soon(drained.watch)
-                phases[name] = await generator.phase(at_rate(seconds, rate, PUSHES_PER_S))
+            async with trio.open_nursery() as sampling:
+                sampling.start_soon(recording.sampler.run)
+                for number in range(WARM_UP_S):
+                    await recording.second(number, began, began)
+                for index, (name, fault) in enumerate(FAULTS.items()):
+                    provider.fault = fault
+                    if name == WELL_AGAIN:
+                        nursery.start_soon(drained.watch)
+                    first = WARM_UP_S + index * seconds
+                    phases[name] = Talk.of(await recording.part(first, seconds, began, began))
+                sampling.cancel_scope.cancel()
+            [finished] = await generators.finish(REST_S)
     # What was queued while the backlog went is sent, too.
     await Drained(server).watch()
     rows = await trio.to_thread.run_sync(_rows, server)
@@ -152,7 +225,12 @@ async def measure(
         drained_s=round(drained.took_s, 1),
         wrong=wrong,
     )
-    return PushResult(phases, outcomes)
+    lost = sum(phase.errors for phase in phases.values()) + finished.errors + finished.undone
+    return PushResult(phases, lost, outcomes)
+
+
+def _unseen(_: Moment) -> None:
+    pass
 
 
 class Row(NamedTuple):
@@ -228,13 +306,13 @@ def _rows(server: ServerProcess) -> list[Row]:
         return [Row(*row) for row in found]
 
 
-def _latencies(title: str, phases: dict[str, Measured]) -> Table:
+def _latencies(title: str, phases: dict[str, Talk]) -> Table:
     table = Table("provider", title=title)
-    for name in ("to the other side, ms", "to its ok, ms", "server CPU a message", "lost"):
+    for name in ("to the other side, ms", "to its ok, ms", "server CPU a message", "refused"):
         table.add_column(name, justify="right")
     for name, one in phases.items():
         cpu = f"{one.server_cpu_us_per_message:,.0f} µs"
-        table.add_row(name, str(one.heard), str(one.answered), cpu, str(one.lost))
+        table.add_row(name, str(one.heard), str(one.answered), cpu, str(one.errors))
     return table
 
 

@@ -270,6 +270,7 @@ class Server:
             hub=self.hub,
             now=now_ms,
             new_unit_id=lambda: secrets.randbits(63),
+            decided=self.metrics.decided,
             mailbox_capacity=self._settings.mailbox_capacity,
         )
 

@@ -8,6 +8,7 @@ The fence of a commit finds that out; what changes nothing, and so passes no fen
 once the session was seen to be where it is believed.
 """
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -155,6 +156,7 @@ class ChatSessionActor:
             await self._catch_up()
             # Without those that were answered or turned away meanwhile.
             asks = [ask for ask in asks if id(ask) in self._open]
+        began = time.perf_counter()
         batch: ChatBatch | None = None
         for ask in asks:
             if batch is None:
@@ -172,7 +174,7 @@ class ChatSessionActor:
         if batch is None:
             return []
         if batch.out.kept:
-            return await self._commit(batch)
+            return await self._commit(batch, began)
         if not fresh and batch.doubtful:
             try:
                 place = await chats.place_of(self._services.pool, self.session_id)
@@ -215,13 +217,16 @@ class ChatSessionActor:
         Raises:
             Unavailable: nothing was told.
         """
+        began = time.perf_counter()
         batch = ChatBatch(state, self._services)
         # Whatever becomes of it, the state is what the database has, or nothing.
         self._stale = True
         undone = batch.decide_outside()
         unit_id = self._services.new_unit_id()
         try:
-            await self._services.journal.commit(batch.unit(unit_id), lambda: self._applied(batch))
+            unit = batch.unit(unit_id)
+            self._services.decided(time.perf_counter() - began)
+            await self._services.journal.commit(unit, lambda: self._applied(batch))
         except Superseded:
             pass
         except ConstraintViolated as violated:
@@ -240,13 +245,18 @@ class ChatSessionActor:
             return None
         return fresh_session(self.session_id, *ask.opening, self._services.now())
 
-    async def _commit(self, batch: ChatBatch) -> list[ChatAsk]:
-        """Commit a batch; return the asks that are to be decided again."""
+    async def _commit(self, batch: ChatBatch, began: float) -> list[ChatAsk]:
+        """Commit a batch; return the asks that are to be decided again.
+
+        `began`: when deciding it began, by `time.perf_counter`.
+        """
         unit_id = self._services.new_unit_id()
         # Whatever becomes of it, the state is what the database has, or nothing.
         self._state, self._stale = None, True
         try:
-            await self._services.journal.commit(batch.unit(unit_id), lambda: self._applied(batch))
+            unit = batch.unit(unit_id)
+            self._services.decided(time.perf_counter() - began)
+            await self._services.journal.commit(unit, lambda: self._applied(batch))
         except Superseded:
             return batch.asks
         except ConstraintViolated as violated:

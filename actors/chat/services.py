@@ -15,6 +15,7 @@ class ChatServices(msgspec.Struct, frozen=True):
     Attributes:
         now: UTC in milliseconds.
         new_unit_id: makes the id of a commit unit, at random from 63 bits.
+        decided: is told how long a commit unit took to decide, in seconds.
     """
 
     pool: Pool
@@ -22,4 +23,5 @@ class ChatServices(msgspec.Struct, frozen=True):
     hub: Hub
     now: Callable[[], int]
     new_unit_id: Callable[[], int]
+    decided: Callable[[float], None]
     mailbox_capacity: int

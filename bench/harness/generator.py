@@ -1,8 +1,9 @@
 """A process that makes load: `python -m bench.harness.generator`, started by `generators.py`.
 
 It reads an `Order` as a line of JSON from its standard input, lets the load that it names set
-itself up, writes `Ready`, reads a `Start`, and from then on writes a `Second` each second until its
-standard input ends. What a second is worth (warm-up or measured) is for its parent to say.
+itself up, writes `Ready`, reads a `Start`, and from then on writes a `Second` each second. What a
+second is worth (warm-up or measured) is for its parent to say. On a `Finish` it begins nothing any
+more, and writes `Finished` when what is under way is done. It ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import resource
 import sys
 import time
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import Raw, Struct
 
 from bench.harness.latencies import counted
 from bench.harness.loop import Loop
+
+_LOOK_S = 0.05
+"""How often a load is asked whether it has come to rest."""
 
 
 class Order(Struct):
@@ -34,6 +38,12 @@ class Start(Struct):
     at: float
 
 
+class Finish(Struct, tag="finish"):
+    """Begin nothing any more; wait so long at most for what is under way."""
+
+    within_s: float
+
+
 class Ready(Struct, tag="ready"):
     """The load is set up."""
 
@@ -43,8 +53,9 @@ class Ready(Struct, tag="ready"):
 class Second(Struct, tag="second"):
     """What happened in one second; times in µs, `cpu_s` is this process's own.
 
-    `latencies` counts values cut to three digits. `late_us` is by how much the latest timer was
-    late: the generator's own fault. `connected` is how many sockets are open at its end.
+    `latencies` counts values cut to three digits; `kinds` others, by what they are of. `late_us` is
+    by how much the latest timer was late: the generator's own fault. `connected` is how many
+    sockets are open at its end.
     """
 
     number: int
@@ -57,9 +68,22 @@ class Second(Struct, tag="second"):
     latencies: dict[int, int]
     counts: dict[str, int]
     marks: dict[str, list[float]]
+    kinds: dict[str, dict[int, int]] = {}
 
 
-Message = Ready | Second
+class Finished(Struct, tag="finished"):
+    """The load has come to rest, or not in time.
+
+    `undone` is how many operations are still under way, `errors` what went wrong since the last
+    second, and `known` what the load has to say in the end.
+    """
+
+    undone: int
+    errors: int
+    known: Raw
+
+
+Message = Ready | Second | Finished
 
 
 class Load(Protocol):
@@ -76,6 +100,19 @@ class Load(Protocol):
 
     def begin(self, now: float) -> None:
         """Begin the load."""
+
+
+class Finishing(Load, Protocol):
+    """A load that can come to rest, so that what it knows then can be held against the server."""
+
+    def finish(self) -> None:
+        """Begin nothing any more."""
+
+    def undone(self) -> int:
+        """Return how many operations are under way."""
+
+    def known(self) -> object:
+        """Return what its scenario wants to know in the end, of anything that JSON can say."""
 
 
 def main() -> None:
@@ -99,6 +136,11 @@ def main() -> None:
     loop.run(start.at, alarm_fd=fd)
     load.begin(start.at)
     _make_load(loop, load, start.at, fd)
+    line = orders.readline()
+    if line:
+        _finish(loop, cast(Finishing, load), msgspec.json.decode(line, type=Finish), fd)
+        # What the load knows stays so until nobody wants its sockets any more.
+        loop.run(float("inf"), alarm_fd=fd)
 
 
 def _make_load(loop: Loop, load: Load, at: float, alarm_fd: int) -> None:
@@ -115,6 +157,16 @@ def _make_load(loop: Loop, load: Load, at: float, alarm_fd: int) -> None:
         number += 1
 
 
+def _finish(loop: Loop, load: Finishing, finish: Finish, alarm_fd: int) -> None:
+    load.finish()
+    until = time.perf_counter() + finish.within_s
+    while load.undone() and (now := time.perf_counter()) < until:
+        if loop.run(now + _LOOK_S, alarm_fd=alarm_fd):
+            return
+    known = Raw(msgspec.json.encode(load.known()))
+    _tell(Finished(load.undone(), loop.errors, known))
+
+
 def _taken(loop: Loop, load: Load) -> dict[str, Any]:
     """Take what was counted since the last call."""
     taken = {
@@ -125,10 +177,13 @@ def _taken(loop: Loop, load: Load) -> dict[str, Any]:
         "latencies": counted(loop.latencies_us),
         "counts": dict(load.counts),
         "marks": loop.marks,
+        "kinds": {kind: counted(values) for kind, values in loop.kinds_us.items()},
     }
     loop.events = loop.errors = 0
-    # Loads keep hold of these two lists' methods.
+    # Loads keep hold of these lists' methods.
     loop.latencies_us.clear()
+    for values in loop.kinds_us.values():
+        values.clear()
     loop.late_us.clear()
     loop.marks = {}
     load.counts.update(dict.fromkeys(load.counts, 0))

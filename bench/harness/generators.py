@@ -14,7 +14,7 @@ import msgspec
 import trio
 from msgspec import Raw, Struct
 
-from bench.harness.generator import Message, Order, Ready, Second, Start
+from bench.harness.generator import Finish, Finished, Message, Order, Ready, Second, Start
 
 BEGIN_AFTER_S = 0.2
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class Generators:
     def __init__(self, processes: Sequence[trio.Process]) -> None:
         self._processes = processes
         self._ready = [trio.Event() for _ in processes]
+        self._finished: dict[int, Finished] = {}
         self._stopping = False
         self._told = trio.Event()
         self.seconds: dict[int, dict[int, Second]] = {}
@@ -74,6 +75,22 @@ class Generators:
             await self._told.wait()
         return value
 
+    async def finish(self, within_s: float) -> list[Finished]:
+        """Have all of them come to rest, and return what they know then; call it once.
+
+        Args:
+            within_s: how long they may wait for what is under way.
+        """
+        for process in self._processes:
+            assert process.stdin is not None
+            await process.stdin.send_all(msgspec.json.encode(Finish(within_s)) + b"\n")
+
+        def all_of_them() -> list[Finished] | None:
+            told = self._finished
+            return [told[index] for index in sorted(told)] if len(told) == len(self.pids) else None
+
+        return await self.until(all_of_them)
+
     async def stop(self) -> None:
         """Have all of them end, and wait for that."""
         self._stopping = True
@@ -103,6 +120,8 @@ class Generators:
                 self._ready[index].set()
             case Second():
                 self.seconds.setdefault(message.number, {})[index] = message
+            case Finished():
+                self._finished[index] = message
         self._told.set()
         self._told = trio.Event()
 

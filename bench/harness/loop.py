@@ -37,7 +37,7 @@ class Loop:
     """Sockets, timers and counters of one generator process.
 
     Attributes:
-        latencies_us: what was recorded in the running second.
+        latencies_us: what was recorded in the running second; `kinds_us` of other kinds.
         events: messages received in it. `errors`: what went wrong, in the load's judgement.
         marks: moments (`time.perf_counter`) that the load wants its scenario to know, by name.
         late_us: by how much timers were late in the running second.
@@ -46,6 +46,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.latencies_us: list[int] = []
+        self.kinds_us: dict[str, list[int]] = {}
         self.events = 0
         self.errors = 0
         self.marks: dict[str, list[float]] = {}

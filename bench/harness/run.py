@@ -51,6 +51,14 @@ class Measured(NamedTuple):
             sum(one.counts.get(name, 0) / one.seconds for one in second) for second in self.seconds
         ]
 
+    def of_kind(self, kind: str) -> Latencies:
+        """Return the latencies of another kind than the operations' own."""
+        latencies = Latencies()
+        for second in self.seconds:
+            for one in second:
+                latencies.add(one.kinds.get(kind, {}))
+        return latencies
+
     @property
     def errors(self) -> int:
         """How many errors there were."""
@@ -68,23 +76,13 @@ async def measure(
     """Begin the load, let it warm up, measure it second by second; the load goes on afterwards."""
     recording = Recording(server, generators, on_moment)
     began = await generators.begin()
-    told: list[list[Second]] = []
-    latencies = Latencies()
-    before = await trio.to_thread.run_sync(Scrape, server)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(recording.sampler.run)
-        for number in range(warm_up_s + seconds):
-            if number == warm_up_s:
-                before = await trio.to_thread.run_sync(Scrape, server)
-            second = await recording.second(number, began, began + warm_up_s)
-            if number >= warm_up_s:
-                told.append(second)
-                for one in second:
-                    latencies.add(one.latencies)
+        for number in range(warm_up_s):
+            await recording.second(number, began, began + warm_up_s)
+        measured = await recording.part(warm_up_s, seconds, began, began + warm_up_s)
         nursery.cancel_scope.cancel()
-    after = await trio.to_thread.run_sync(Scrape, server)
-    moments = recording.moments
-    return Measured(moments, moments[warm_up_s:], told, latencies, before, after)
+    return measured
 
 
 class Recording:
@@ -93,6 +91,7 @@ class Recording:
     def __init__(self, server: ServerProcess, generators: Generators, on_moment: OnMoment) -> None:
         self.sampler = Sampler(server, generators.pids)
         self.moments: list[Moment] = []
+        self._server = server
         self._generators = generators
         self._on_moment = on_moment
 
@@ -106,6 +105,19 @@ class Recording:
         self.moments.append(moment)
         self._on_moment(moment)
         return second
+
+    async def part(self, first: int, seconds: int, began: float, zero: float) -> Measured:
+        """Wait for so many seconds from one on, and return what came of them."""
+        told: list[list[Second]] = []
+        latencies = Latencies()
+        before = await trio.to_thread.run_sync(Scrape, self._server)
+        for number in range(first, first + seconds):
+            told.append(await self.second(number, began, zero))
+            for one in told[-1]:
+                latencies.add(one.latencies)
+        after = await trio.to_thread.run_sync(Scrape, self._server)
+        moments = self.moments
+        return Measured(moments, moments[-seconds:], told, latencies, before, after)
 
     async def run(self, began: float, zero: float) -> None:
         """Take samples and seconds until cancelled."""

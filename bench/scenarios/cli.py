@@ -17,6 +17,7 @@ from bench.harness.result import Result, encode
 from bench.report.page import page as drawn
 from bench.report.terminal import Progress, show
 from bench.scenarios.common import Timing, Watch
+from bench.scenarios.waitlist_table import FEWEST_WAITING
 
 Scenario = Callable[[Watch], Awaitable[Result]]
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -65,6 +66,19 @@ def _timed(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
     return seconds(_begun(command))
 
 
+def _alone(command: Callable[..., Scenario]) -> Callable[..., Scenario]:
+    """Add how long is measured, for a load of which everything is told to the same sockets: it is
+    one generator's."""
+
+    @click.option("--warm-up", default=3, show_default=True, help="Seconds before it counts.")
+    @click.option("--seconds", default=20, show_default=True, help="How long it counts.")
+    @wraps(command)
+    def timed(warm_up: int, seconds: int, **options: Any) -> Scenario:
+        return command(timing=Timing(warm_up, seconds), **options)
+
+    return timed
+
+
 _rate = click.option(
     "--rate",
     default=0.0,
@@ -111,6 +125,43 @@ def tables(tables: int, players: int, human: bool, timing: Timing) -> Scenario:
     from bench.scenarios.tables import tables as measured
 
     return partial(measured, tables, players, human, timing)
+
+
+@click.command()
+@click.option("--sessions", default=1_000, show_default=True, help="Players with an open session.")
+@click.option("--staff", default=6, show_default=True, help="Sockets of staff, who hear all.")
+@click.option("--in-flight", default=100, show_default=True, help="Sessions that talk at a time.")
+@click.option("--receipts", is_flag=True, help="Messages are confirmed: received, and read.")
+@_rate
+@_reports
+@_alone
+def chat(
+    sessions: int, staff: int, in_flight: int, receipts: bool, rate: float, timing: Timing
+) -> Scenario:
+    """Measure chats: how long a message takes to the other side, and how many go in a second."""
+    from bench.scenarios.chat import chat as measured
+
+    return partial(measured, sessions, staff, in_flight, rate, receipts, timing)
+
+
+@click.command()
+@click.option("--tables", default=50, show_default=True, help="Each has a queue.")
+@click.option(
+    "--waiting",
+    type=click.IntRange(FEWEST_WAITING),
+    default=10,
+    show_default=True,
+    help="Players in each, who watch the table; two more sit at it.",
+)
+@click.option("--staff", default=6, show_default=True, help="Sockets of staff, who hear all.")
+@_rate
+@_reports
+@_alone
+def waitlist(tables: int, waiting: int, staff: int, rate: float, timing: Timing) -> Scenario:
+    """Measure waitlists: how fast queues change, and how long until all know of a change."""
+    from bench.scenarios.waitlist import waitlist as measured
+
+    return partial(measured, tables, waiting, staff, rate, timing)
 
 
 @click.command()
@@ -201,5 +252,16 @@ def compare(a: Path, b: Path) -> None:
 
 def register(group: click.Group) -> None:
     """Add the scenarios to a group of commands."""
-    for command in (durable, fanout, tables, connections, storm, recovery, soak, compare):
+    for command in (
+        durable,
+        fanout,
+        tables,
+        chat,
+        waitlist,
+        connections,
+        storm,
+        recovery,
+        soak,
+        compare,
+    ):
         group.add_command(command)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from bench.light_socket import LightSocket, Turned
 
 AT_ONCE = 100
 """Sockets at a time; a server bounds those whose handshake is half done."""
 AGAIN = 10
+REFUSED = "refused: "
+"""Before an error's code, where refusals are counted."""
 
 
 def connect(url: str, tokens: Sequence[str]) -> list[LightSocket]:
@@ -45,6 +49,18 @@ def ask_each(
         asked = [(*ask, ask[0].send(type, **ask[1])) for ask in some]
         answers += [_answer(type, *one) for one in asked]
     return answers
+
+
+def beginning(type: str) -> bytes:
+    """Return what a message of a type has behind its first byte, which says how many fields it has:
+    to be looked for with `startswith`, which is cheaper than decoding."""
+    return msgspec.msgpack.encode("type") + msgspec.msgpack.encode(type)
+
+
+def count_refusal(counts: dict[str, int], payload: bytes) -> None:
+    """Count an `error`, by its code."""
+    name = REFUSED + str(msgspec.msgpack.decode(payload)["code"])
+    counts[name] = counts.get(name, 0) + 1
 
 
 def _answer(

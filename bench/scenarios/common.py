@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from msgspec import Struct
 from bench.harness.machine import Machine, Software, machine, software
 from bench.harness.result import Figure, Moment, Result
 from bench.harness.run import Measured, generator_shares, latency, notes, stages
+from bench.scenarios.clients import REFUSED
 from bench.server_process import ServerProcess
 
 UNLIMITED = "1000000"
@@ -25,6 +27,9 @@ SETTINGS = {
 }
 """A generator's sockets are not to be refused for being fast, nor closed for being silent while
 thousands of others are set up; logs are not what is measured."""
+REST_S = 20.0
+"""How long what is under way may take to come to rest in the end."""
+ERRORS = "there were errors"
 
 
 class Watch(Protocol):
@@ -75,6 +80,15 @@ async def ground(server: ServerProcess) -> Ground:
     return Ground(now, looked, ran, dict(server.settings))
 
 
+def refusals(measured: Measured) -> list[str]:
+    """Say how often commands were refused, and why, where the load counts that."""
+    counted: Counter[str] = Counter()
+    for second in measured.seconds:
+        for one in second:
+            counted.update({name: n for name, n in one.counts.items() if name.startswith(REFUSED)})
+    return [f"{name}, {times} times." for name, times in counted.items() if times]
+
+
 def result_of(
     ground: Ground,
     measured: Measured,
@@ -106,5 +120,5 @@ def result_of(
         generators=generator_shares(measured.seconds),
         notes=[*notes(measured, ground.machine, open_loop=open_loop), *more_notes],
         operation=operation,
-        failed="there were errors" if measured.errors else "",
+        failed=ERRORS if measured.errors else "",
     )

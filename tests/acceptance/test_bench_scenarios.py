@@ -14,6 +14,9 @@ from bench.harness.generators import generating
 from bench.harness.result import Moment, Result, encode
 from bench.harness.run import measure
 from bench.harness.vitals import SERVER_MEMORY
+from bench.scenarios.chat import LOAD as CHAT_LOAD
+from bench.scenarios.chat import chat, plan_for
+from bench.scenarios.chat_load import RECEIPTS, TO_ABSENT
 from bench.scenarios.comeback import recovery, storm
 from bench.scenarios.common import SETTINGS, Timing
 from bench.scenarios.connections import connections
@@ -22,6 +25,10 @@ from bench.scenarios.rooms_load import RoomsOptions
 from bench.scenarios.soak import soak
 from bench.scenarios.soak_parts import Club
 from bench.scenarios.tables import tables
+from bench.scenarios.waitlist import LOAD as WAITLIST_LOAD
+from bench.scenarios.waitlist import QUEUE_SETTINGS, hold_against, waitlist
+from bench.scenarios.waitlist import plan_for as queues_for
+from bench.scenarios.waitlist_load import QueueKnown
 from bench.serving import serving
 
 pytestmark = pytest.mark.fail_after(200)
@@ -145,6 +152,85 @@ async def test_tables_at_a_human_pace_have_pauses() -> None:
     # A bot thinks for a second at least, and each table has one at a time.
     assert 0 < result.figures["rate"].value <= 4
     assert result.settings.get("CARDROOM_HAND_INTERVAL_S") is None
+
+
+async def test_messages_are_counted_when_the_other_side_has_them() -> None:
+    seen = Seen()
+    result = await chat(12, 3, 4, 0.0, True, SHORT, seen)
+    holds(result, seen)
+    assert result.latency is not None
+    assert result.latency.count > 0
+    assert result.figures["receipts"].value > 0
+    assert result.figures["ok_p99_ms"].value >= result.figures["ok_p50_ms"].value > 0
+    stages = {stage.name: stage.ms for stage in result.stages}
+    assert min(stages["commit"], stages["decide"], stages["receive"], stages["tell"]) > 0
+
+
+async def test_messages_fall_due_whatever_has_become_of_those_before() -> None:
+    seen = Seen()
+    result = await chat(12, 3, 1, 40.0, False, SHORT, seen)
+    holds(result, seen)
+    assert result.figures["rate"].value > 0
+    assert result.figures["receipts"].value == 0
+
+
+async def test_messages_that_never_arrive_are_found_in_the_end() -> None:
+    async with serving(SETTINGS) as server:
+        plan = plan_for(server, 4, 2, rate=50.0, receipts=True)
+        plan.absent, plan.absent_rate = [server.token("away")], 10.0
+        async with generating(CHAT_LOAD, [plan]) as generators:
+
+            def number_of_talk() -> int | None:
+                """Return the last second's number, once somebody was heard."""
+                told = [one for second in generators.seconds.values() for one in second.values()]
+                talk = all(sum(one.counts[name] for one in told) for name in (RECEIPTS, TO_ABSENT))
+                return len(told) - 1 if talk else None
+
+            await generators.begin()
+            number = await generators.until(number_of_talk)
+            server.freeze()
+            await generators.second(number + 2)
+            [finished] = await generators.finish(0.0)
+            server.thaw()
+    assert (finished.undone > 0, finished.errors) == (True, 0)
+
+
+async def test_steps_of_a_queue_are_counted_when_all_know_of_them() -> None:
+    seen = Seen()
+    result = await waitlist(3, 5, 2, 0.0, SHORT, seen)
+    holds(result, seen)
+    assert result.figures["rate"].value > 0
+    stages = {stage.name: stage.ms for stage in result.stages}
+    assert min(stages["commit"], stages["decide"], stages["receive"], stages["tell"]) > 0
+
+
+async def test_steps_of_a_queue_fall_due_whatever_has_become_of_those_before() -> None:
+    seen = Seen()
+    result = await waitlist(3, 5, 2, 20.0, SHORT, seen)
+    holds(result, seen)
+    assert result.latency is not None
+    assert result.latency.count > 0
+
+
+async def test_a_queue_that_is_not_as_it_was_told_is_found() -> None:
+    async with serving(QUEUE_SETTINGS) as server:
+        plan = queues_for(server, tables=2, waiting=4, staff=1, rate=0.0)
+        async with generating(WAITLIST_LOAD, [plan]) as generators:
+            await generators.begin()
+            await generators.until(
+                lambda: any(told[0].latencies for told in generators.seconds.values()) or None
+            )
+            [finished] = await generators.finish(60.0)
+            queues = msgspec.json.decode(finished.known, type=list[QueueKnown])
+            assert (finished.undone, finished.errors) == (0, 0)
+            assert [len(queue.told) for queue in queues] == [1, 1]
+            assert await hold_against(server, queues) == []
+            untrue = msgspec.structs.replace(queues[0], told=[*queues[0].told, []])
+            unruly = msgspec.structs.replace(queues[1], expected=queues[1].expected[::-1])
+            wrong = await hold_against(server, [untrue, unruly])
+    assert [queue.table_id in line for queue, line in zip(queues, wrong, strict=True)] == [True] * 2
+    assert "told" in wrong[0]
+    assert "should be" in wrong[1]
 
 
 async def test_idle_sockets_are_weighed() -> None:

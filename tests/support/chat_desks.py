@@ -85,6 +85,7 @@ class LiveDesk:
             hub=self.hub,
             now=lambda: self.now,
             new_unit_id=lambda: secrets.randbits(63),
+            decided=lambda _: None,
             mailbox_capacity=1_000,
         )
         self.chats = Chats(

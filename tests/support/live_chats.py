@@ -48,6 +48,7 @@ class ChatScene:
                 hub=club.hub,
                 now=lambda: club.now,
                 new_unit_id=lambda: secrets.randbits(63),
+                decided=lambda _: None,
                 mailbox_capacity=1_000,
             ),
             intensity=Intensity(restarts=1_000),
