@@ -167,7 +167,7 @@ def _pauses(soaked: Soaked) -> dict[str, Figure]:
             f"{title}: objects freed", counted(f"cardroom_gc_found_total{label}")
         )
         figures[f"gc{generation}_ms"] = Figure(
-            f"{title}: longest, with that of the start", longest_s * 1000, "ms", "lower"
+            f"{title}: longest", longest_s * 1000, "ms", "lower"
         )
     return figures
 

@@ -16,12 +16,17 @@ from bench.scenarios.idle_load import IdleOptions
 from bench.scenarios.rooms_load import RoomsOptions
 from bench.scenarios.staff_load import StaffOptions
 from bench.scenarios.visits_load import VisitsOptions
+from bench.scenarios.waitlist import plan_for
+from bench.scenarios.waitlist_table import FEWEST_WAITING
 from bench.server_process import ServerProcess
 
 THINK_S = (1.0, 5.0)
 STAFF_LOOKS_EVERY_S = 5.0
 SITTING_PER_S = 2.0
 """Players who sit out or in again, over all tables that are not played at."""
+QUEUE_STEPS_PER_S = 1.0
+"""Players who join, leave or are called, and staff who put queues in order, over all of them."""
+QUEUE_STAFF = 2
 SITTING_SOCKETS = 6
 
 
@@ -29,7 +34,8 @@ class Club(Struct, frozen=True):
     """How large the club is.
 
     `tables` of `players` who stay play at a human pace; `visitors` come and go, each for between
-    `stay_s` seconds; `lobby` have the app open; at `waiting_rooms` nobody plays; `staff` look on.
+    `stay_s` seconds; `lobby` have the app open; at `waiting_rooms` nobody plays; at `queues` tables
+    players wait for a seat; `staff` look on.
     """
 
     tables: int = 20
@@ -38,6 +44,7 @@ class Club(Struct, frozen=True):
     stay_s: tuple[float, float] = (20.0, 90.0)
     lobby: int = 100
     waiting_rooms: int = 5
+    queues: int = 2
     staff: int = 3
 
 
@@ -65,6 +72,7 @@ def parts_of(club: Club, server: ServerProcess) -> list[Part]:
     idle = [token(f"idle{number}") for number in range(club.lobby)]
     visits = VisitsOptions(url, secret, club.visitors, club.stay_s, THINK_S)
     staff = StaffOptions(url, secret, club.staff, STAFF_LOOKS_EVERY_S)
+    queues = plan_for(server, club.queues, FEWEST_WAITING, QUEUE_STAFF, QUEUE_STEPS_PER_S)
     here = "bench.scenarios"
     return [
         Part(
@@ -83,5 +91,6 @@ def parts_of(club: Club, server: ServerProcess) -> list[Part]:
             RoomsOptions(url, rooms, 1, SITTING_PER_S),
             False,
         ),
+        Part("queues", "steps of queues", f"{here}.waitlist_load", queues, False),
         Part("lobby", "", f"{here}.idle_load", IdleOptions(url, idle), False),
     ]

@@ -105,7 +105,7 @@ def plan_for(
     server: ServerProcess, tables: int, waiting: int, staff: int, rate: float
 ) -> WaitlistOptions:
     """Name everybody who takes part."""
-    names = [[f"t{table}p{player}" for player in range(SEATS + waiting)] for table in range(tables)]
+    names = [[f"q{table}p{player}" for player in range(SEATS + waiting)] for table in range(tables)]
     return WaitlistOptions(
         server.ws_url,
         [[(name, server.token(name)) for name in table] for table in names],
