@@ -1,12 +1,15 @@
 """Whether something grows is said of long runs, and only where it is so."""
 
 import random
+from pathlib import Path
 
 import pytest
 
 from bench.harness.generator import Second
 from bench.harness.stretches import MOST, put_together, stretch_s
 from bench.harness.trends import FEWEST, trend
+from bench.harness.vitals import HELD, SERVER_MEMORY, Vital, Vitals
+from bench.server_process import ServerProcess
 
 
 def measured(
@@ -73,3 +76,29 @@ def test_seconds_are_put_together_with_all_that_was_told_of_them() -> None:
         counts={"hands": 3, "refused": 1},
         marks={},
     )
+
+
+def looks(*told: tuple[float, int, float, float], at: Path) -> Vitals:
+    """Looks at a server, each a second, the server's life, its memory and what it has counted."""
+    vitals = Vitals(ServerProcess(at))
+    for at_s, life, memory, count in told:
+        held = dict.fromkeys(HELD, 0.0) | {SERVER_MEMORY: memory}
+        vitals.taken.append(Vital(at_s, life, held, {"cardroom_gc_seconds_count": count}))
+    return vitals
+
+
+def test_what_a_server_counts_goes_on_in_its_next_life(tmp_path: Path) -> None:
+    vitals = looks((0, 1, 90, 10), (5, 1, 90, 15), (10, 2, 90, 2), (15, 2, 90, 4), at=tmp_path)
+    assert vitals.counted(lambda name: name == "cardroom_gc_seconds_count") == 5 + 2 + 2
+    assert vitals.counted(lambda name: name == "another") == 0
+
+
+def test_the_beginning_of_each_life_is_not_asked_whether_it_grows(tmp_path: Path) -> None:
+    # A server fills its caches in ten seconds, and is killed after twenty.
+    told = [(n * 1.0, n // 20, 80.0 + min(n % 20, 10), 0.0) for n in range(100)]
+    vitals = looks(*told, at=tmp_path)
+    settled = {one.title: one for one in vitals.growth(10.0)}[SERVER_MEMORY]
+    at_once = {one.title: one for one in vitals.growth(0.0)}[SERVER_MEMORY]
+    assert settled.per_hour == pytest.approx(0)
+    assert at_once.per_hour is not None
+    assert at_once.per_hour > 100
