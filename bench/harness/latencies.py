@@ -57,6 +57,10 @@ class Latencies:
         for us, count in counts.items():
             self._histogram.record_value(min(max(us, 1), HIGHEST_US), count)
 
+    def include(self, others: Latencies) -> None:
+        """Add all of another run's."""
+        self._histogram.add(others._histogram)
+
     @property
     def count(self) -> int:
         """How many there are."""

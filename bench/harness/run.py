@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import NamedTuple
 
@@ -66,25 +69,62 @@ async def measure(
     on_moment: OnMoment,
 ) -> Measured:
     """Begin the load, let it warm up, measure it second by second; the load goes on afterwards."""
-    recording = Recording(server, generators, on_moment)
-    began = await generators.begin()
-    told: list[list[Second]] = []
-    latencies = Latencies()
-    before = await trio.to_thread.run_sync(Scrape, server)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(recording.sampler.run)
+    async with begun(server, generators, on_moment) as course:
+        return await course.measure(warm_up_s=warm_up_s, seconds=seconds)
+
+
+class Course:
+    """A load that goes on, of which parts are measured; made by `begun`.
+
+    Attributes:
+        began: when the load did, on `time.perf_counter`.
+    """
+
+    def __init__(
+        self, server: ServerProcess, generators: Generators, recording: Recording, began: float
+    ) -> None:
+        self.began = began
+        self._server = server
+        self._generators = generators
+        self._recording = recording
+
+    async def pace(self, in_flight: int, rate: float) -> None:
+        """Have the load go on at another pace; see `generator.Pace`."""
+        await self._generators.pace(in_flight, rate)
+
+    async def measure(self, *, warm_up_s: int, seconds: int) -> Measured:
+        """Measure from the next whole second of the load on, after a warm-up."""
+        moments = self._recording.moments
+        first, already = math.ceil(max(0.0, time.perf_counter() - self.began)), len(moments)
+        zero = self.began + first + warm_up_s
+        told: list[list[Second]] = []
+        latencies = Latencies()
+        before = await trio.to_thread.run_sync(Scrape, self._server)
         for number in range(warm_up_s + seconds):
             if number == warm_up_s:
-                before = await trio.to_thread.run_sync(Scrape, server)
-            second = await recording.second(number, began, began + warm_up_s)
+                before = await trio.to_thread.run_sync(Scrape, self._server)
+            second = await self._recording.second(first + number, self.began, zero)
             if number >= warm_up_s:
                 told.append(second)
                 for one in second:
                     latencies.add(one.latencies)
+        after = await trio.to_thread.run_sync(Scrape, self._server)
+        return Measured(
+            moments[already:], moments[already + warm_up_s :], told, latencies, before, after
+        )
+
+
+@asynccontextmanager
+async def begun(
+    server: ServerProcess, generators: Generators, on_moment: OnMoment
+) -> AsyncIterator[Course]:
+    """Begin the load of generators; samples of what everybody uses are taken until the end."""
+    recording = Recording(server, generators, on_moment)
+    async with trio.open_nursery() as nursery:
+        began = await generators.begin()
+        nursery.start_soon(recording.sampler.run)
+        yield Course(server, generators, recording, began)
         nursery.cancel_scope.cancel()
-    after = await trio.to_thread.run_sync(Scrape, server)
-    moments = recording.moments
-    return Measured(moments, moments[warm_up_s:], told, latencies, before, after)
 
 
 class Recording:
@@ -181,15 +221,14 @@ def stages(measured: Measured) -> list[Stage]:
     return [Stage(name, STAGE_TITLES[name], round(ms, 4)) for name, ms in parts.items()]
 
 
-def latency(measured: Measured, title: str) -> Latency:
-    """Return the latencies of the measured seconds, for a result."""
-    all_of_it = measured.latencies
+def latency(latencies: Latencies, title: str) -> Latency:
+    """Return latencies for a result."""
     return Latency(
         title=title,
-        count=all_of_it.count,
-        mean_ms=round(all_of_it.mean_ms(), 4),
-        curve=all_of_it.curve(),
-        histogram=all_of_it.encoded(),
+        count=latencies.count,
+        mean_ms=round(latencies.mean_ms(), 4),
+        curve=latencies.curve(),
+        histogram=latencies.encoded(),
     )
 
 

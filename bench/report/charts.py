@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from bench.harness.result import Event, Stage
+from bench.harness.result import Event, Latency, Stage
 from bench.report.figures import number
 
 WIDTH, HEIGHT = 640, 250
@@ -86,13 +86,18 @@ def over_time(
     return _svg(parts) + (_legend(lines) if len(lines) > 1 else "")
 
 
-def percentiles(curve: Sequence[tuple[float, float]]) -> str:
-    """Draw milliseconds over percentiles, each further nine as wide as the one before."""
-    known = [(percent, ms) for percent, ms in curve if percent < 100]
-    if not known:
+def percentiles(kinds: Sequence[Latency]) -> str:
+    """Draw milliseconds over percentiles, each further nine as wide as the one before.
+
+    Args:
+        kinds: the first is what it is about, others are beside it.
+    """
+    curves = [[(percent, ms) for percent, ms in kind.curve if percent < 100] for kind in kinds]
+    every = [point for curve in curves for point in curve]
+    if not every:
         return ""
-    furthest = max(1.0, *(_nines(percent) for percent, _ in known))
-    ticks = nice_ticks(max(ms for _, ms in known))
+    furthest = max(1.0, *(_nines(percent) for percent, _ in every))
+    ticks = nice_ticks(max(ms for _, ms in every))
 
     def x(percent: float) -> float:
         return LEFT + _nines(percent) / furthest * _PLOT_W
@@ -104,18 +109,22 @@ def percentiles(curve: Sequence[tuple[float, float]]) -> str:
     for percent in (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999):
         if _nines(percent) <= furthest + 1e-9:
             parts.append(_x_label(x(percent), f"{percent:g}%"))
-    points = " ".join(f"{x(percent):.1f},{y(ms):.1f}" for percent, ms in known)
     base = TOP + _PLOT_H
-    parts.append(
-        f'<polygon class="area c1" points="{LEFT},{base} {points} {x(known[-1][0]):.1f},{base}"/>'
-    )
-    parts.append(f'<polyline class="line c1" points="{points}"/>')
-    for percent, ms in known:
-        parts.append(
-            f'<circle class="dot c1" cx="{x(percent):.1f}" cy="{y(ms):.1f}" r="3">'
-            f"<title>{percent:g}% within {number(ms)} ms</title></circle>"
-        )
-    return _svg(parts)
+    for colour, curve in enumerate(curves, 1):
+        points = " ".join(f"{x(percent):.1f},{y(ms):.1f}" for percent, ms in curve)
+        if colour == 1:
+            parts.append(
+                f'<polygon class="area c1" points="{LEFT},{base} {points} '
+                f'{x(curve[-1][0]):.1f},{base}"/>'
+            )
+        parts.append(f'<polyline class="line c{colour}" points="{points}"/>')
+        for percent, ms in curve:
+            parts.append(
+                f'<circle class="dot c{colour}" cx="{x(percent):.1f}" cy="{y(ms):.1f}" r="3">'
+                f"<title>{percent:g}% within {number(ms)} ms</title></circle>"
+            )
+    names = [Line(kind.title, (), colour) for colour, kind in enumerate(kinds, 1)]
+    return _svg(parts) + (_legend(names) if len(kinds) > 1 else "")
 
 
 def stage_bar(stages: Sequence[Stage]) -> str:

@@ -62,7 +62,8 @@ def _pictures(result: Result) -> Iterable[str]:
         ]
 
     if result.latency is not None and result.latency.count:
-        yield _section("Latency", percentiles(result.latency.curve), result.latency.title)
+        kinds = [result.latency, *result.beside]
+        yield _section("Latency", percentiles(kinds), "" if result.beside else kinds[0].title)
     if any(stage.ms for stage in result.stages):
         yield _section(
             "Where a command's time goes", stage_bar(result.stages), "in the server, on average"

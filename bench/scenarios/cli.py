@@ -88,6 +88,20 @@ def durable(rooms: int, sockets: int, in_flight: int, rate: float, timing: Timin
 
 
 @click.command()
+@click.option("--rooms", default=200, show_default=True)
+@click.option("--sockets", default=6, show_default=True, help="In each room.")
+@click.option("--rounds", default=3, show_default=True, help="How often each part is measured.")
+@click.option("--seconds", default=8, show_default=True, help="How long each part is measured.")
+@_reports
+@_begun
+def floor(rooms: int, sockets: int, rounds: int, timing: Timing) -> Scenario:
+    """Measure latency at half of what the server can do, over the least that it could be."""
+    from bench.scenarios.floor import floor as measured
+
+    return partial(measured, rooms, sockets, rounds, timing)
+
+
+@click.command()
 @click.option("--spectators", default=2_000, show_default=True)
 @click.option("--in-flight", default=2, show_default=True, help="Commands under way.")
 @_rate
@@ -170,5 +184,5 @@ def compare(a: Path, b: Path) -> None:
 
 def register(group: click.Group) -> None:
     """Add the scenarios to a group of commands."""
-    for command in (durable, fanout, tables, connections, storm, recovery, compare):
+    for command in (durable, floor, fanout, tables, connections, storm, recovery, compare):
         group.add_command(command)

@@ -92,7 +92,7 @@ def result_of(
         software=ground.software,
         settings=ground.settings,
         figures=figures,
-        latency=latency(measured, latency_title),
+        latency=latency(measured.latencies, latency_title),
         moments=measured.moments,
         stages=stages(measured),
         generators=generator_shares(measured.seconds),

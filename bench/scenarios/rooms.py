@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.harness.generators import generating, shares
 from bench.harness.result import Figure, Result
 from bench.harness.run import measure, usual_figures
@@ -10,7 +12,7 @@ from bench.scenarios.rooms_load import RoomsOptions
 from bench.server_process import ServerProcess
 from bench.serving import serving
 
-_LOAD = "bench.scenarios.rooms_load"
+LOAD = "bench.scenarios.rooms_load"
 
 
 async def durable(
@@ -75,8 +77,8 @@ async def _measure(
     async with serving(SETTINGS) as server:
         stands_on = await ground(server)
         watch.phase(f"connecting {sum(sizes):,} sockets")
-        plans = _plans(server, sizes, in_flight, rate, timing.generators)
-        async with generating(_LOAD, plans) as generators:
+        plans = plans_for(server, sizes, in_flight, rate, timing.generators)
+        async with generating(LOAD, plans) as generators:
             watch.phase("measuring")
             measured = await measure(
                 server,
@@ -108,15 +110,31 @@ async def _measure(
     )
 
 
-def _plans(
-    server: ServerProcess, sizes: list[int], in_flight: int, rate: float, generators: int
+def plans_for(
+    server: ServerProcess,
+    sizes: Sequence[int],
+    in_flight: int,
+    rate: float,
+    generators: int,
+    ids: Sequence[str] = (),
 ) -> list[RoomsOptions]:
-    """Share rooms among generators; `sizes` are their sockets."""
+    """Share rooms among generators.
+
+    Args:
+        server: where they are to be.
+        sizes: how many sockets each has.
+        in_flight: commands under way in each.
+        rate: commands due a second in all together, or 0.
+        generators: how many.
+        ids: the rooms, where they are there already.
+    """
     tokens = [
         [server.token(f"r{room}u{user}") for user in range(size)] for room, size in enumerate(sizes)
     ]
     plans = []
     for share in shares(len(sizes), generators):
         some, tokens = tokens[:share], tokens[share:]
-        plans.append(RoomsOptions(server.ws_url, some, in_flight, rate * share / len(sizes)))
+        there, ids = list(ids[:share]), ids[share:]
+        part = rate * share / len(sizes)
+        plans.append(RoomsOptions(server.ws_url, some, in_flight, part, there))
     return plans

@@ -1,15 +1,18 @@
 """The bench's scenarios in short: each runs to its end and says what it was to find out."""
 
 import msgspec
+import psycopg
 import pytest
 import trio
 
 from bench.harness.generators import generating
 from bench.harness.result import Moment, Result, encode
-from bench.harness.run import measure
+from bench.harness.run import begun, measure
 from bench.scenarios.comeback import recovery, storm
 from bench.scenarios.common import SETTINGS, Timing
 from bench.scenarios.connections import connections
+from bench.scenarios.floor import floor
+from bench.scenarios.floor_probe import WARM_UP, Room, Task, probe
 from bench.scenarios.rooms import durable, fanout
 from bench.scenarios.rooms_load import RoomsOptions
 from bench.scenarios.tables import tables
@@ -36,14 +39,20 @@ class Seen:
 
 def holds(result: Result, seen: Seen) -> None:
     """What is true of every result."""
-    assert not result.failed
+    sound(result, seen)
     assert result.moments
     assert len(seen.moments) == len(result.moments)
+    assert result.generators
+
+
+def sound(result: Result, seen: Seen) -> None:
+    """What is true of those too that are made of several loads."""
+    assert not result.failed
+    assert seen.moments
     assert msgspec.json.decode(encode(result), type=Result) == result
     assert result.machine.cores > 0
     assert result.software.postgres[0].isdigit()
     assert result.settings
-    assert result.generators
     assert seen.phases[0] == "starting a server"
 
 
@@ -120,6 +129,69 @@ async def test_live_tables_go_on_after_a_kill() -> None:
     assert result.latency is not None
     assert result.latency.count == 6
     assert result.figures["first_hand_s"].value > 0
+
+
+async def test_latency_is_told_beside_the_floor_of_the_same_run() -> None:
+    seen = Seen()
+    result = await floor(4, 3, 2, Timing(1, 2), seen)
+    sound(result, seen)
+    assert result.latency is not None
+    assert result.latency.count > 0
+    assert [each.count > 0 for each in result.beside] == [True, True]
+    figures = result.figures
+    for name in ("over_p50", "over_p99", "rate", "commit_p50_ms", "loopback_p50_ms"):
+        assert len(figures[name].samples) == 2
+        assert min(figures[name].samples) > 0
+    # Of each round both parts, their warm-ups left out.
+    assert [event.at_s for event in result.events] == [0, 2, 4, 6]
+    assert len(result.moments) == 8
+
+
+async def test_the_floor_commits_what_it_times_in_a_room_of_its_own() -> None:
+    async with serving(SETTINGS) as server:
+        tokens = [[server.token("player"), server.token("watcher")]]
+        options = RoomsOptions(server.ws_url, tokens, in_flight=1, rate=0.0)
+        async with generating("bench.scenarios.rooms_load", [options]) as generators:
+            await measure(server, generators, warm_up_s=0, seconds=1, on_moment=Seen().moment)
+        found = await trio.to_thread.run_sync(probe, Task(server.database_url, 0.5))
+        with psycopg.connect(server.database_url) as conn:
+            rows = conn.execute(
+                "SELECT count(*), max(e.seq) - min(e.seq) + 1, g.seq - max(e.seq) "
+                "FROM room_events e JOIN game_states g USING (room_id) JOIN rooms r ON r.id = "
+                "e.room_id WHERE r.status = 'closed' GROUP BY g.room_id, g.seq"
+            ).fetchall()
+    exchanges = sum(found.both.values())
+    assert exchanges > 0
+    assert sum(found.commit.values()) == sum(found.loopback.values()) == exchanges
+    assert rows == [(exchanges + WARM_UP, exchanges + WARM_UP, 0)]
+
+
+async def test_the_floor_needs_a_room_to_copy(database_url: str) -> None:
+    with psycopg.connect(database_url) as conn, pytest.raises(LookupError):
+        Room(conn)
+
+
+async def test_a_load_changes_its_pace_while_it_goes_on() -> None:
+    async with serving(SETTINGS) as server:
+        tokens = [[server.token(f"r{room}u{user}") for user in range(2)] for room in range(3)]
+        options = RoomsOptions(server.ws_url, tokens, in_flight=0, rate=0.0)
+        seen = Seen()
+        async with (
+            generating("bench.scenarios.rooms_load", [options]) as generators,
+            begun(server, generators, seen.moment) as course,
+        ):
+            quiet = await course.measure(warm_up_s=0, seconds=1)
+            await course.pace(1, 0.0)
+            closed = await course.measure(warm_up_s=1, seconds=1)
+            await course.pace(0, 20.0)
+            opened = await course.measure(warm_up_s=1, seconds=2)
+            await course.pace(0, 0.0)
+            still = await course.measure(warm_up_s=1, seconds=1)
+    assert quiet.latencies.count == still.latencies.count == 0
+    assert closed.latencies.count > 0
+    # What was due in two seconds, give or take what the seconds' ends cut off.
+    assert 0 < opened.latencies.count <= 20 * 2 * 2
+    assert not any(one.errors for one in (quiet, closed, opened, still))
 
 
 async def test_an_open_loop_does_not_hide_a_stall() -> None:
