@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.harness.result import Result
 from bench.report.charts import Line, over_time, percentiles, stage_bar
 from bench.report.figures import each, number, shown
+from bench.report.sweep import as_html, pictures
 
 _STYLE = Path(__file__).with_name("page.css")
 _TILES = 6
@@ -68,6 +69,9 @@ def _pictures(result: Result) -> Iterable[str]:
         yield _section(
             "Where a command's time goes", stage_bar(result.stages), "in the server, on average"
         )
+    if result.sweep is not None:
+        for title, picture in pictures(result.sweep):
+            yield _section(title, picture, f"over {result.sweep.axis}")
     if not moments:
         return
     if any(moment.operations for moment in moments):
@@ -98,6 +102,8 @@ _SOCKETS_MATTER = frozenset({"connections", "storm", "recovery"})
 
 
 def _tables(result: Result) -> Iterable[str]:
+    if result.sweep is not None:
+        yield _section("At each value", as_html(result.sweep), kind="wide")
     yield _section("All figures", _rows((f.title, shown(f)) for f in result.figures.values()))
     machine, ran = result.machine, result.software
     libraries = ", ".join(f"{name} {version}" for name, version in ran.libraries.items())
@@ -118,9 +124,10 @@ def _tables(result: Result) -> Iterable[str]:
     yield _section("Settings of the server", _rows(result.settings.items()), "beside the defaults")
 
 
-def _section(title: str, content: str, small: str = "") -> str:
+def _section(title: str, content: str, small: str = "", *, kind: str = "") -> str:
     said = f"<small>{escape(small)}</small>" if small else ""
-    return f"<section><h2>{escape(title)}{said}</h2>{content}</section>\n"
+    opened = f'<section class="{kind}">' if kind else "<section>"
+    return f"{opened}<h2>{escape(title)}{said}</h2>{content}</section>\n"
 
 
 def _rows(pairs: Iterable[tuple[str, str]]) -> str:

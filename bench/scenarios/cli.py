@@ -17,6 +17,7 @@ from bench.harness.result import Result, encode
 from bench.report.page import page as drawn
 from bench.report.terminal import Progress, show
 from bench.scenarios.common import Timing, Watch
+from bench.scenarios.growth_kinds import KINDS, OF, Of
 
 Scenario = Callable[[Watch], Awaitable[Result]]
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -167,6 +168,36 @@ def storm(rooms: int, clients: int, rounds: int, timing: Timing) -> Scenario:
     return partial(measured, rooms, clients, rounds, timing)
 
 
+def _values(_ctx: click.Context, _param: click.Parameter, said: str) -> tuple[int, ...]:
+    """Read numbers that grow, with commas between them; none where nothing is said."""
+    try:
+        values = tuple(int(one) for one in said.split(",")) if said else ()
+    except ValueError:
+        raise click.BadParameter("not whole numbers with commas between them") from None
+    if list(values) != sorted(set(values)) or any(value < 0 for value in values):
+        raise click.BadParameter("they have to grow from one to the next")
+    return values
+
+
+@click.command()
+@click.option("--of", type=click.Choice(OF), required=True, help="What grows.")
+@click.option(
+    "--values", default="", callback=_values, help="Its values, such as 100,500 (default: a few)."
+)
+@click.option("--rate", type=float, help="Commands due a second (default: depends on what grows).")
+@click.option("--seconds", default=8, show_default=True, help="How long each value is measured.")
+@_reports
+@_begun
+def growth(of: Of, values: tuple[int, ...], rate: float | None, timing: Timing) -> Scenario:
+    """Measure how cost grows with tables, players at a table, spectators, or history."""
+    from bench.scenarios.growth import Asked
+    from bench.scenarios.growth import growth as measured
+
+    kind = KINDS[of]
+    asked = Asked(of, values or kind.values, kind.rate if rate is None else rate, timing)
+    return partial(measured, asked)
+
+
 @click.command()
 @click.argument("a", type=_RESULT)
 @click.argument("b", type=_RESULT)
@@ -184,5 +215,5 @@ def compare(a: Path, b: Path) -> None:
 
 def register(group: click.Group) -> None:
     """Add the scenarios to a group of commands."""
-    for command in (durable, floor, fanout, tables, connections, storm, recovery, compare):
+    for command in (durable, floor, fanout, tables, connections, storm, recovery, growth, compare):
         group.add_command(command)

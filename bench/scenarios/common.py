@@ -20,10 +20,12 @@ SETTINGS = {
     "CARDROOM_COMMANDS_PER_S": UNLIMITED,
     "CARDROOM_COMMAND_BURST": UNLIMITED,
     "CARDROOM_IDLE_SOCKET_S": "300",
+    "CARDROOM_HANDSHAKE_TIMEOUT_S": "60",
+    "CARDROOM_AUTH_TIMEOUT_S": "60",
     "CARDROOM_LOG_LEVEL": "warning",
 }
-"""A generator's sockets are not to be refused for being fast, nor closed for being silent while
-thousands of others are set up; logs are not what is measured."""
+"""A generator's sockets are not to be refused for being fast, nor closed for being silent or slow
+while thousands of others are set up; logs are not what is measured."""
 
 
 class Watch(Protocol):

@@ -13,6 +13,9 @@ from bench.scenarios.common import SETTINGS, Timing
 from bench.scenarios.connections import connections
 from bench.scenarios.floor import floor
 from bench.scenarios.floor_probe import WARM_UP, Room, Task, probe
+from bench.scenarios.growth import Asked, growth
+from bench.scenarios.growth_kinds import Of
+from bench.scenarios.history import MODEL_HANDS, READS, ROOMS
 from bench.scenarios.rooms import durable, fanout
 from bench.scenarios.rooms_load import RoomsOptions
 from bench.scenarios.tables import tables
@@ -169,6 +172,49 @@ async def test_the_floor_commits_what_it_times_in_a_room_of_its_own() -> None:
 async def test_the_floor_needs_a_room_to_copy(database_url: str) -> None:
     with psycopg.connect(database_url) as conn, pytest.raises(LookupError):
         Room(conn)
+
+
+def grows(result: Result, seen: Seen, *values: int) -> list[dict[str, float]]:
+    """What is true of every sweep; return the figures at each value."""
+    sound(result, seen)
+    assert result.sweep is not None
+    assert [point.x for point in result.sweep.points] == list(values)
+    measured = [
+        {name: figure.value for name, figure in point.figures.items()}
+        for point in result.sweep.points
+    ]
+    for each in measured:
+        named = ("rate", "p50_ms", "commit_ms", "log_bytes", "server_mib", "decide_us", "tell_us")
+        assert min(each[name] for name in named) > 0
+    return measured
+
+
+@pytest.mark.parametrize("of", ["tables", "spectators"])
+async def test_rooms_and_their_spectators_grow_at_the_same_rate(of: Of) -> None:
+    seen = Seen()
+    result = await growth(Asked(of, (1, 4), 20.0, SHORT), seen)
+    for each in grows(result, seen, 1, 4):
+        assert each["server_quiet"] >= 0
+    assert "server_us" in result.figures
+
+
+async def test_players_at_a_table_grow() -> None:
+    seen = Seen()
+    result = await growth(Asked("players", (2, 3), 0.0, SHORT), seen)
+    grows(result, seen, 2, 3)
+    assert result.operation == "actions"
+
+
+async def test_history_grows_to_as_much_as_was_asked_for() -> None:
+    seen = Seen()
+    result = await growth(Asked("history", (0, 2_000), 20.0, SHORT, restarts=1), seen)
+    none, some = grows(result, seen, 0, 2_000)
+    # Whole copies of what was played, one in each room at least.
+    assert some["events"] - none["events"] >= ROOMS * MODEL_HANDS
+    assert some["hands"] - none["hands"] == ROOMS * MODEL_HANDS
+    # Without hands there is none to be read; all else is read in both.
+    assert set(some) - set(none) == {"oldest_ms", "phh_ms"}
+    assert set(READS) <= set(some)
 
 
 async def test_a_load_changes_its_pace_while_it_goes_on() -> None:
