@@ -19,6 +19,7 @@ from msgspec import Struct
 from bench.harness.generators import generating
 from bench.harness.result import Figure, Point, Result, Sweep
 from bench.harness.run import Course, Measured, begun, mean, stages, usual_figures
+from bench.report.figures import shown
 from bench.scenarios import history
 from bench.scenarios.common import SETTINGS, Ground, Timing, Watch, allow_many_files, ground
 from bench.scenarios.growth_kinds import (
@@ -112,7 +113,7 @@ async def _rooms(asked: Asked, watch: Watch) -> _Found:
             plans = plans_for(server, sizes, 0, 0.0, 1)
             async with _course(server, ROOMS_LOAD, plans, watch) as course:
                 figures, failed = await paced(server, course, asked, watch, f"{value:,}")
-        points.append(Point(value, figures))
+        points.append(_point(value, figures, asked, watch))
         errors += failed
     return _Found(stands_on, points, errors)
 
@@ -133,7 +134,7 @@ async def _players(asked: Asked, watch: Watch) -> _Found:
                 log = await _log(server)
                 measured = await course.measure(warm_up_s=timing.warm_up_s, seconds=timing.seconds)
                 figures = _figures(measured, await _log_since(server, log), "actions")
-        points.append(Point(value, figures))
+        points.append(_point(value, figures, asked, watch))
         errors += measured.errors
     return _Found(stands_on, points, errors)
 
@@ -164,9 +165,17 @@ async def _history(asked: Asked, watch: Watch) -> _Found:
                 watch.phase(f"{value:,} events: reading")
                 read = await trio.to_thread.run_sync(history.read, server, ids)
             ready_s = Figure("ready after a kill", min(ready), "s", "lower", ready)
-            points.append(Point(value, {**figures, "ready_s": ready_s, **read, **filled}))
+            figures |= {"ready_s": ready_s, **read, **filled}
+            points.append(_point(value, figures, asked, watch))
             errors += failed
     return _Found(stands_on, points, errors)
+
+
+def _point(value: int, figures: dict[str, Figure], asked: Asked, watch: Watch) -> Point:
+    """Say in short what one value brought: a whole sweep takes minutes."""
+    told = [shown(figures[name]) for name in ("server_us", "postgres_us", "p50_ms", "p99_ms")]
+    watch.phase(f"{value:,} {KINDS[asked.of].axis}: {', '.join(told)}")
+    return Point(value, figures)
 
 
 async def paced(

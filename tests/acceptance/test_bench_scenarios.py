@@ -200,8 +200,8 @@ async def test_rooms_and_their_spectators_grow_at_the_same_rate(of: Of) -> None:
 
 async def test_players_at_a_table_grow() -> None:
     seen = Seen()
-    result = await growth(Asked("players", (2, 3), 0.0, SHORT), seen)
-    grows(result, seen, 2, 3)
+    result = await growth(Asked("players", (2, 10), 0.0, SHORT), seen)
+    grows(result, seen, 2, 10)
     assert result.operation == "actions"
 
 
