@@ -9,8 +9,9 @@ import msgspec
 from persistence.pool import Pool
 
 AT_ONCE = 100
-"""How many are written in one transaction. It takes about 30 µs for each, and so long no commit of
-their rooms gets on, nor one of any room that is committed together with one of them."""
+"""How many are written in one transaction, which takes about 5 ms of processor. So long no commit
+of their rooms gets on, nor one of any room that is committed together with one of them;
+docs/scale.md has the figures."""
 
 # The rows of a room are only written under the lock on its game_states row. It waits for no lock
 # while it holds others, be it a commit under way or somebody at a prompt who has a seat's row: what
