@@ -2,12 +2,14 @@
 
 It reads an `Order` as a line of JSON from its standard input, lets the load that it names set
 itself up, writes `Ready`, reads a `Start`, and from then on writes a `Second` each second. What a
-second is worth (warm-up or measured) is for its parent to say. On a `Finish` it begins nothing any
-more, and writes `Finished` when what is under way is done. It ends when its standard input does.
+second is worth (warm-up or measured) is for its parent to say. A `Pace` changes how fast the load
+goes from then on. On a `Finish` it begins nothing any more, and writes `Finished` when what is
+under way is done. It ends when its standard input does.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -22,6 +24,7 @@ from bench.harness.loop import Loop
 
 _LOOK_S = 0.05
 """How often a load is asked whether it has come to rest."""
+_READ_BYTES = 1 << 16
 
 
 class Order(Struct):
@@ -44,6 +47,14 @@ class Finish(Struct, tag="finish"):
     within_s: float
 
 
+class Pace(Struct, tag="pace"):
+    """How fast a load goes: `in_flight` operations under way in each room (closed loop), or
+    (`rate` > 0) so many a second due over all rooms (open loop). Both 0: not at all."""
+
+    in_flight: int
+    rate: float
+
+
 class Ready(Struct, tag="ready"):
     """The load is set up."""
 
@@ -53,9 +64,9 @@ class Ready(Struct, tag="ready"):
 class Second(Struct, tag="second"):
     """What happened in one second; times in µs, `cpu_s` is this process's own.
 
-    `latencies` counts values cut to three digits; `kinds` others, by what they are of. `late_us` is
-    by how much the latest timer was late: the generator's own fault. `connected` is how many
-    sockets are open at its end.
+    `latencies` counts values cut to three digits; `kinds` others, by what they are of. `lates`
+    counts by how much timers were late, `late_us` is the latest: the generator's own fault.
+    `connected` is how many sockets are open at its end.
     """
 
     number: int
@@ -69,6 +80,7 @@ class Second(Struct, tag="second"):
     counts: dict[str, int]
     marks: dict[str, list[float]]
     kinds: dict[str, dict[int, int]] = {}
+    lates: dict[int, int] = {}
 
 
 class Finished(Struct, tag="finished"):
@@ -115,39 +127,72 @@ class Finishing(Load, Protocol):
         """Return what its scenario wants to know in the end, of anything that JSON can say."""
 
 
+class Paced(Load, Protocol):
+    """A load that can go faster, slower, or stand still."""
+
+    def pace(self, pace: Pace) -> None:
+        """Go on at another pace; what is under way is finished."""
+
+
+class _Orders:
+    """Lines of standard input, and whether one has come already with the one before."""
+
+    def __init__(self) -> None:
+        self.fd = sys.stdin.fileno()
+        self._buffer = b""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a line that nothing on `fd` will tell of any more."""
+        return b"\n" in self._buffer
+
+    def line(self) -> bytes:
+        """Wait for the next line; empty at the end."""
+        parts = [self._buffer]
+        while b"\n" not in parts[-1]:
+            parts.append(os.read(self.fd, _READ_BYTES))
+            if not parts[-1]:
+                return b""
+        line, _, self._buffer = b"".join(parts).partition(b"\n")
+        return line
+
+
 def main() -> None:
     """Make the load that standard input says."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    orders = sys.stdin.buffer
-    order = msgspec.json.decode(orders.readline(), type=Order)
+    orders = _Orders()
+    order = msgspec.json.decode(orders.line(), type=Order)
     loop = Loop()
     began = time.perf_counter()
     load: Load = import_module(order.module).make(order.options, loop, order.seed)
     load.set_up()
     _tell(Ready(time.perf_counter() - began))
-    fd = orders.fileno()
-    if not loop.run(float("inf"), alarm_fd=fd):
-        return
-    line = orders.readline()
+    loop.run(float("inf"), alarm_fd=orders.fd)
+    line = orders.line()
     if not line:
         return
     start = msgspec.json.decode(line, type=Start)
-    loop.run(start.at, alarm_fd=fd)
+    loop.run(start.at, alarm_fd=orders.fd)
     load.begin(start.at)
-    _make_load(loop, load, start.at, fd)
-    line = orders.readline()
-    if line:
-        _finish(loop, cast(Finishing, load), msgspec.json.decode(line, type=Finish), fd)
-        # What the load knows stays so until nobody wants its sockets any more.
-        loop.run(float("inf"), alarm_fd=fd)
+    _make_load(loop, load, start.at, orders)
 
 
-def _make_load(loop: Loop, load: Load, at: float, alarm_fd: int) -> None:
+def _make_load(loop: Loop, load: Load, at: float, orders: _Orders) -> None:
     number = 0
     _taken(loop, load)
     then, cpu_s = time.perf_counter(), time.process_time()
-    while not loop.run(at + number + 1, alarm_fd=alarm_fd):
+    while True:
+        if orders.waiting or loop.run(at + number + 1, alarm_fd=orders.fd):
+            line = orders.line()
+            if not line:
+                return
+            order = msgspec.json.decode(line, type=Pace | Finish)
+            if isinstance(order, Finish):
+                _finish(loop, cast(Finishing, load), order, orders.fd)
+                return
+            cast(Paced, load).pace(order)
+            continue
         now, cpu_now_s = time.perf_counter(), time.process_time()
         second = Second(
             number=number, seconds=now - then, cpu_s=cpu_now_s - cpu_s, **_taken(loop, load)
@@ -165,6 +210,8 @@ def _finish(loop: Loop, load: Finishing, finish: Finish, alarm_fd: int) -> None:
             return
     known = Raw(msgspec.json.encode(load.known()))
     _tell(Finished(load.undone(), loop.errors, known))
+    # What the load knows stays so until nobody wants its sockets any more.
+    loop.run(float("inf"), alarm_fd=alarm_fd)
 
 
 def _taken(loop: Loop, load: Load) -> dict[str, Any]:
@@ -174,6 +221,7 @@ def _taken(loop: Loop, load: Load) -> dict[str, Any]:
         "errors": loop.errors,
         "connected": loop.connected,
         "late_us": max(loop.late_us, default=0),
+        "lates": counted(loop.late_us),
         "latencies": counted(loop.latencies_us),
         "counts": dict(load.counts),
         "marks": loop.marks,

@@ -14,7 +14,7 @@ import msgspec
 import trio
 from msgspec import Raw, Struct
 
-from bench.harness.generator import Finish, Finished, Message, Order, Ready, Second, Start
+from bench.harness.generator import Finish, Finished, Message, Order, Pace, Ready, Second, Start
 
 BEGIN_AFTER_S = 0.2
 T = TypeVar("T")
@@ -55,6 +55,13 @@ class Generators:
             assert process.stdin is not None
             await process.stdin.send_all(msgspec.json.encode(Start(at)) + b"\n")
         return at
+
+    async def pace(self, in_flight: int, rate: float) -> None:
+        """Have a load of `Paced` go on at another pace; the rate is shared by all."""
+        line = msgspec.json.encode(Pace(in_flight, rate / len(self._processes))) + b"\n"
+        for process in self._processes:
+            assert process.stdin is not None
+            await process.stdin.send_all(line)
 
     async def second(self, number: int) -> list[Second]:
         """Wait until all have told of a second, and return what they did."""

@@ -61,6 +61,10 @@ class Latencies:
         """Add another one's, in the form that `encoded` returns."""
         self._histogram.decode_and_add(histogram)
 
+    def include(self, others: Latencies) -> None:
+        """Add all of another run's."""
+        self._histogram.add(others._histogram)
+
     @property
     def count(self) -> int:
         """How many there are."""

@@ -122,6 +122,24 @@ class Growth(Struct):
     high: float | None
 
 
+class Point(Struct):
+    """What was measured where one thing had one value; `x` is that value."""
+
+    x: float
+    figures: dict[str, Figure]
+
+
+class Sweep(Struct):
+    """The same load over and over, while one thing grows.
+
+    `axis` is what grows, in the plural. `log`: its values are shown by their order of magnitude.
+    """
+
+    axis: str
+    log: bool
+    points: list[Point]
+
+
 class Result(Struct, kw_only=True):
     """What was measured, and on what."""
 
@@ -136,6 +154,9 @@ class Result(Struct, kw_only=True):
     settings: dict[str, str]
     figures: dict[str, Figure]
     latency: Latency | None = None
+    beside: list[Latency] = []
+    """Other latencies, to be looked at beside it."""
+    sweep: Sweep | None = None
     moments: list[Moment] = []
     events: list[Event] = []
     series: list[Series] = []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import NamedTuple
 
@@ -74,15 +77,48 @@ async def measure(
     on_moment: OnMoment,
 ) -> Measured:
     """Begin the load, let it warm up, measure it second by second; the load goes on afterwards."""
+    async with begun(server, generators, on_moment) as course:
+        return await course.measure(warm_up_s=warm_up_s, seconds=seconds)
+
+
+class Course:
+    """A load that goes on, of which parts are measured; made by `begun`.
+
+    Attributes:
+        began: when the load did, on `time.perf_counter`.
+    """
+
+    def __init__(self, generators: Generators, recording: Recording, began: float) -> None:
+        self.began = began
+        self._generators = generators
+        self._recording = recording
+
+    async def pace(self, in_flight: int, rate: float) -> None:
+        """Have the load go on at another pace; see `generator.Pace`."""
+        await self._generators.pace(in_flight, rate)
+
+    async def measure(self, *, warm_up_s: int, seconds: int) -> Measured:
+        """Measure from the next whole second of the load on, after a warm-up."""
+        first = math.ceil(max(0.0, time.perf_counter() - self.began))
+        zero = self.began + first + warm_up_s
+        already = len(self._recording.moments)
+        for number in range(first, first + warm_up_s):
+            await self._recording.second(number, self.began, zero)
+        measured = await self._recording.part(first + warm_up_s, seconds, self.began, zero)
+        return measured._replace(moments=measured.moments[already:])
+
+
+@asynccontextmanager
+async def begun(
+    server: ServerProcess, generators: Generators, on_moment: OnMoment
+) -> AsyncIterator[Course]:
+    """Begin the load of generators; samples of what everybody uses are taken until the end."""
     recording = Recording(server, generators, on_moment)
-    began = await generators.begin()
     async with trio.open_nursery() as nursery:
+        began = await generators.begin()
         nursery.start_soon(recording.sampler.run)
-        for number in range(warm_up_s):
-            await recording.second(number, began, began + warm_up_s)
-        measured = await recording.part(warm_up_s, seconds, began, began + warm_up_s)
+        yield Course(generators, recording, began)
         nursery.cancel_scope.cancel()
-    return measured
 
 
 class Recording:
@@ -193,15 +229,14 @@ def stages(measured: Measured) -> list[Stage]:
     return [Stage(name, STAGE_TITLES[name], round(ms, 4)) for name, ms in parts.items()]
 
 
-def latency(measured: Measured, title: str) -> Latency:
-    """Return the latencies of the measured seconds, for a result."""
-    all_of_it = measured.latencies
+def latency(latencies: Latencies, title: str) -> Latency:
+    """Return latencies for a result."""
     return Latency(
         title=title,
-        count=all_of_it.count,
-        mean_ms=round(all_of_it.mean_ms(), 4),
-        curve=all_of_it.curve(),
-        histogram=all_of_it.encoded(),
+        count=latencies.count,
+        mean_ms=round(latencies.mean_ms(), 4),
+        curve=latencies.curve(),
+        histogram=latencies.encoded(),
     )
 
 

@@ -15,6 +15,9 @@ from msgspec import Struct
 from bench.server_process import ServerProcess
 
 MIB = 1024 * 1024
+MEMORY_EVERY = 5
+"""PostgreSQL's memory is looked at in every so manieth sample. It takes 8 ms of processor, most of
+what a sample costs; once a second that alone would be felt by one command in a hundred."""
 STAGES = ("decide", "wait", "commit", "tell")
 
 
@@ -22,8 +25,9 @@ class Sample(Struct):
     """One moment. CPU in seconds since the process began, memory in MiB.
 
     PostgreSQL's memory counts what its processes share once (its proportional set size); the
-    server's is its resident set. `machine_busy_s` is of all cores together, by anybody. Processes
-    that are gone, as a killed server for a while, count as nothing.
+    server's is its resident set. The former is at most `MEMORY_EVERY` samples old. `machine_busy_s`
+    is of all cores together, by anybody. Processes that are gone, as a killed server for a while,
+    count as nothing.
     """
 
     at: float
@@ -41,19 +45,22 @@ class Sampler:
     def __init__(self, server: ServerProcess, generators: Sequence[int] = ()) -> None:
         self._server = server
         self._generators = generators
+        self._postgres_mib = 0.0
         self.samples: list[Sample] = []
 
     def take(self) -> Sample:
-        """Take a sample now; some milliseconds of work."""
+        """Take a sample now; about a millisecond of work, and now and then ten."""
         server = _cpu_and_rss(self._server.pid)
-        postgres = [_cpu_and_pss(pid) for pid in _postgres_pids(self._server.data_dir)]
+        postgres = _postgres_pids(self._server.data_dir)
+        if len(self.samples) % MEMORY_EVERY == 0:
+            self._postgres_mib = sum(_pss(pid) for pid in postgres) / MIB
         busy = psutil.cpu_times()
         sample = Sample(
             at=time.perf_counter(),
             server_cpu_s=server[0],
             server_mib=server[1] / MIB,
-            postgres_cpu_s=sum(cpu for cpu, _ in postgres),
-            postgres_mib=sum(size for _, size in postgres) / MIB,
+            postgres_cpu_s=sum(_cpu_and_rss(pid)[0] for pid in postgres),
+            postgres_mib=self._postgres_mib,
             generators_cpu_s=sum(_cpu_and_rss(pid)[0] for pid in self._generators),
             machine_busy_s=float(sum(busy) - busy.idle - busy.iowait - busy.guest),
         )
@@ -138,10 +145,8 @@ def _cpu_and_rss(pid: int) -> tuple[float, float]:
         return 0.0, 0.0
 
 
-def _cpu_and_pss(pid: int) -> tuple[float, float]:
+def _pss(pid: int) -> float:
     try:
-        process = psutil.Process(pid)
-        times = process.cpu_times()
-        return float(times.user + times.system), float(process.memory_full_info().pss)
+        return float(psutil.Process(pid).memory_full_info().pss)
     except psutil.Error:
-        return 0.0, 0.0
+        return 0.0

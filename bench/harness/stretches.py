@@ -32,9 +32,11 @@ def put_together(seconds: Iterable[Second]) -> Second:
     """Make one of what a generator told of consecutive seconds."""
     some = list(seconds)
     latencies: Counter[int] = Counter()
+    lates: Counter[int] = Counter()
     counts: Counter[str] = Counter()
     for one in some:
         latencies.update(one.latencies)
+        lates.update(one.lates)
         counts.update(one.counts)
     return Second(
         number=some[0].number,
@@ -47,6 +49,7 @@ def put_together(seconds: Iterable[Second]) -> Second:
         latencies=dict(latencies),
         counts=dict(counts),
         marks={},
+        lates=dict(lates),
     )
 
 

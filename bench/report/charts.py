@@ -19,14 +19,20 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 30
 PLOT_W, PLOT_H = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 _TICKS = 4
 MINUTES_FROM_S = 300
+_INSET = 26
+"""How far the first and the last value of what grows stand from the picture's edges."""
 
 
 class Line(NamedTuple):
-    """A line of a picture; `colour` is one of the page's, by number."""
+    """A line of a picture; `colour` is one of the page's, by number.
+
+    `xs` says where its values are, if not everywhere.
+    """
 
     name: str
     values: Sequence[float]
     colour: int
+    xs: Sequence[float] = ()
 
 
 def over_time(
@@ -95,6 +101,47 @@ class Curve(NamedTuple):
     name: str
     points: Sequence[tuple[float, float]]
     colour: int
+
+
+def growing(xs: Sequence[float], lines: Sequence[Line], unit: str, axis: str, *, log: bool) -> str:
+    """Draw lines over what grows, with a dot where there was a measurement.
+
+    Args:
+        xs: its values.
+        lines: each with as many values, or with `xs` of its own.
+        unit: of the lines' values.
+        axis: what grows, in the plural.
+        log: show orders of magnitude, not values; 0 stands a step before the first that is more.
+    """
+    ticks = nice_ticks(max((value for line in lines for value in line.values), default=0.0))
+    least = min((x for x in xs if x > 0), default=1.0)
+    at = {x: (math.log10(x) if x > 0 else math.log10(least) - 1) if log else x for x in xs}
+    low, span = min(at.values()), max(at.values()) - min(at.values()) or 1.0
+    place = {x: LEFT + _INSET + (at[x] - low) / span * (PLOT_W - 2 * _INSET) for x in xs}
+
+    def y(value: float) -> float:
+        return TOP + PLOT_H * (1 - value / ticks[-1])
+
+    parts = [grid([(y(tick), f"{tick:,.10g}") for tick in ticks], unit)]
+    free = 0.0
+    for x in xs:
+        # Where values stand too close to each other, only the first is written.
+        if place[x] >= free:
+            parts.append(x_label(place[x], number(x)))
+            free = place[x] + 2 * _INSET
+    for line in lines:
+        dots = list(zip(line.xs or xs, line.values, strict=True))
+        points = " ".join(f"{place[x]:.1f},{y(value):.1f}" for x, value in dots)
+        parts.append(f'<polyline class="line c{line.colour}" points="{points}"/>')
+        parts += [
+            f'<circle class="dot c{line.colour}" cx="{place[x]:.1f}" cy="{y(value):.1f}" r="3.5">'
+            f"<title>{number(x)} {escape(axis)}\n{escape(line.name)}: {number(value)} {unit}"
+            "</title></circle>"
+            for x, value in dots
+        ]
+    return svg(parts) + (
+        legend((line.name, line.colour) for line in lines) if len(lines) > 1 else ""
+    )
 
 
 def percentiles(curves: Sequence[Curve]) -> str:

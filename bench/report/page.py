@@ -10,6 +10,7 @@ from bench.harness.machine import Machine, Software
 from bench.harness.result import Result
 from bench.report.charts import Curve, Line, over_time, percentiles, stage_bar
 from bench.report.figures import an_hour, each, number, shown, span
+from bench.report.sweep import as_html, pictures
 
 _STYLE = Path(__file__).with_name("page.css")
 _TILES = 6
@@ -55,10 +56,11 @@ def notes(said: Sequence[str], failed: str) -> str:
     return f'<section class="notes"><ul>{"".join(items)}</ul></section>\n' if items else ""
 
 
-def section(title: str, content: str, small: str = "") -> str:
-    """Frame a picture or a table."""
+def section(title: str, content: str, small: str = "", *, kind: str = "") -> str:
+    """Frame a picture or a table; a kind of sections has its own style."""
     said = f"<small>{escape(small)}</small>" if small else ""
-    return f"<section><h2>{escape(title)}{said}</h2>{content}</section>\n"
+    opened = f'<section class="{kind}">' if kind else "<section>"
+    return f"{opened}<h2>{escape(title)}{said}</h2>{content}</section>\n"
 
 
 def rows(pairs: Iterable[tuple[str, str]]) -> str:
@@ -107,13 +109,20 @@ def _pictures(result: Result) -> Iterable[str]:
         ]
 
     if result.latency is not None and result.latency.count:
-        yield section(
-            "Latency", percentiles([Curve("", result.latency.curve, 1)]), result.latency.title
-        )
+        kinds = [result.latency, *result.beside]
+        alone = not result.beside
+        curves = [
+            Curve("" if alone else kind.title, kind.curve, colour)
+            for colour, kind in enumerate(kinds, 1)
+        ]
+        yield section("Latency", percentiles(curves), kinds[0].title if alone else "")
     if any(stage.ms for stage in result.stages):
         yield section(
             "Where a command's time goes", stage_bar(result.stages), "in the server, on average"
         )
+    if result.sweep is not None:
+        for title, picture in pictures(result.sweep):
+            yield section(title, picture, f"over {result.sweep.axis}")
     if not moments:
         return
     if any(moment.operations for moment in moments):
@@ -151,6 +160,8 @@ _SOCKETS_MATTER = frozenset({"connections", "storm", "recovery"})
 
 
 def _tables(result: Result) -> Iterable[str]:
+    if result.sweep is not None:
+        yield section("At each value", as_html(result.sweep), kind="wide")
     yield section("All figures", rows((f.title, shown(f)) for f in result.figures.values()))
     if result.growth:
         trends = ((one.title, f"{span(one)}; {an_hour(one)}") for one in result.growth)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bench.harness.result import Figure, Moment, Result
 from bench.report.figures import an_hour, each, shown
+from bench.report.sweep import as_table
 
 _SHOWN_MOMENTS = 8
 
@@ -73,7 +74,10 @@ class Progress:
 
 def show(console: Console, result: Result) -> None:
     """Print a result's figures, where a command's time went, and what a reader has to know."""
-    table = Table(title=f"{result.scenario}: {result.title}")
+    title = f"{result.scenario}: {result.title}"
+    if result.sweep is not None:
+        console.print(as_table(result.sweep, title))
+    table = Table(title=title)
     table.add_column("what")
     table.add_column("figure", justify="right")
     for figure in result.figures.values():

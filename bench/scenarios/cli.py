@@ -17,6 +17,7 @@ from bench.harness.result import Result, encode
 from bench.report.page import page as drawn
 from bench.report.terminal import Progress, show
 from bench.scenarios.common import Timing, Watch
+from bench.scenarios.growth_kinds import KINDS, OF, Of
 from bench.scenarios.waitlist_table import FEWEST_WAITING
 
 Scenario = Callable[[Watch], Awaitable[Result]]
@@ -99,6 +100,20 @@ def durable(rooms: int, sockets: int, in_flight: int, rate: float, timing: Timin
     from bench.scenarios.rooms import durable as measured
 
     return partial(measured, rooms, sockets, in_flight, rate, timing)
+
+
+@click.command()
+@click.option("--rooms", default=200, show_default=True)
+@click.option("--sockets", default=6, show_default=True, help="In each room.")
+@click.option("--rounds", default=3, show_default=True, help="How often each part is measured.")
+@click.option("--seconds", default=8, show_default=True, help="How long each part is measured.")
+@_reports
+@_begun
+def floor(rooms: int, sockets: int, rounds: int, timing: Timing) -> Scenario:
+    """Measure latency at half of what the server can do, over the least that it could be."""
+    from bench.scenarios.floor import floor as measured
+
+    return partial(measured, rooms, sockets, rounds, timing)
 
 
 @click.command()
@@ -204,6 +219,36 @@ def storm(rooms: int, clients: int, rounds: int, timing: Timing) -> Scenario:
     return partial(measured, rooms, clients, rounds, timing)
 
 
+def _values(_ctx: click.Context, _param: click.Parameter, said: str) -> tuple[int, ...]:
+    """Read numbers that grow, with commas between them; none where nothing is said."""
+    try:
+        values = tuple(int(one) for one in said.split(",")) if said else ()
+    except ValueError:
+        raise click.BadParameter("not whole numbers with commas between them") from None
+    if list(values) != sorted(set(values)) or any(value < 0 for value in values):
+        raise click.BadParameter("they have to grow from one to the next")
+    return values
+
+
+@click.command()
+@click.option("--of", type=click.Choice(OF), required=True, help="What grows.")
+@click.option(
+    "--values", default="", callback=_values, help="Its values, such as 100,500 (default: a few)."
+)
+@click.option("--rate", type=float, help="Commands due a second (default: depends on what grows).")
+@click.option("--seconds", default=8, show_default=True, help="How long each value is measured.")
+@_reports
+@_begun
+def growth(of: Of, values: tuple[int, ...], rate: float | None, timing: Timing) -> Scenario:
+    """Measure how cost grows with tables, players at a table, spectators, or history."""
+    from bench.scenarios.growth import Asked
+    from bench.scenarios.growth import growth as measured
+
+    kind = KINDS[of]
+    asked = Asked(of, values or kind.values, kind.rate if rate is None else rate, timing)
+    return partial(measured, asked)
+
+
 @click.command()
 @click.option("--minutes", default=60.0, show_default=True, help="How long it counts.")
 @click.option("--warm-up", default=180, show_default=True, help="Seconds before it counts.")
@@ -254,6 +299,7 @@ def register(group: click.Group) -> None:
     """Add the scenarios to a group of commands."""
     for command in (
         durable,
+        floor,
         fanout,
         tables,
         chat,
@@ -262,6 +308,7 @@ def register(group: click.Group) -> None:
         storm,
         recovery,
         soak,
+        growth,
         compare,
     ):
         group.add_command(command)

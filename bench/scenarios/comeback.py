@@ -12,8 +12,8 @@ import trio
 
 from bench.harness.generators import Generators, generating, shares
 from bench.harness.latencies import Latencies, counted
-from bench.harness.result import Event, Figure, Latency, Result
-from bench.harness.run import Recording, generator_shares, mean
+from bench.harness.result import Event, Figure, Result
+from bench.harness.run import Recording, generator_shares, latency, mean
 from bench.harness.sampling import Sample
 from bench.scenarios.comeback_load import ACTED, ComebackOptions
 from bench.scenarios.common import Timing, Watch, allow_many_files, free_port, ground
@@ -135,13 +135,7 @@ async def _measure(
         software=stands_on.software,
         settings=stands_on.settings,
         figures=figures,
-        latency=Latency(
-            "from the kill until a client is back",
-            returns.count,
-            returns.mean_ms(),
-            returns.curve(),
-            returns.encoded(),
-        ),
+        latency=latency(returns, "from the kill until a client is back"),
         moments=recording.moments,
         events=events,
         generators=generator_shares(seconds),

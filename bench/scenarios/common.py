@@ -23,10 +23,12 @@ SETTINGS = {
     "CARDROOM_COMMANDS_PER_S": UNLIMITED,
     "CARDROOM_COMMAND_BURST": UNLIMITED,
     "CARDROOM_IDLE_SOCKET_S": "300",
+    "CARDROOM_HANDSHAKE_TIMEOUT_S": "60",
+    "CARDROOM_AUTH_TIMEOUT_S": "60",
     "CARDROOM_LOG_LEVEL": "warning",
 }
-"""A generator's sockets are not to be refused for being fast, nor closed for being silent while
-thousands of others are set up; logs are not what is measured."""
+"""A generator's sockets are not to be refused for being fast, nor closed for being silent or slow
+while thousands of others are set up; logs are not what is measured."""
 REST_S = 20.0
 """How long what is under way may take to come to rest in the end."""
 ERRORS = "there were errors"
@@ -114,7 +116,7 @@ def result_of(
         software=ground.software,
         settings=ground.settings,
         figures=figures,
-        latency=latency(measured, latency_title),
+        latency=latency(measured.latencies, latency_title),
         moments=measured.moments,
         stages=stages(measured),
         generators=generator_shares(measured.seconds),

@@ -19,6 +19,8 @@ from bench.scenarios.rooms_load import SEAT_SETTINGS, RoomsOptions
 from bench.server_process import ServerProcess
 from bench.serving import serving
 
+LOAD = "bench.scenarios.rooms_load"
+
 
 async def durable(
     rooms: int, sockets: int, in_flight: int, rate: float, timing: Timing, watch: Watch
@@ -30,8 +32,14 @@ async def durable(
         f"{rooms} rooms of {sockets} sockets, {loop}",
         "A player sits out and in again: one event, committed, then told to all sockets of the "
         "room. Done when the last of them has read it.",
-        "bench.scenarios.rooms_load",
-        partial(_rooms, rooms, sockets, in_flight, rate, timing.generators),
+        LOAD,
+        partial(
+            plans_for,
+            sizes=[sockets] * rooms,
+            in_flight=in_flight,
+            rate=rate,
+            generators=timing.generators,
+        ),
         rooms * sockets,
         in_flight,
         rate,
@@ -119,15 +127,33 @@ async def _measure(
     )
 
 
-def _rooms(
-    rooms: int, sockets: int, in_flight: int, rate: float, generators: int, server: ServerProcess
+def plans_for(
+    server: ServerProcess,
+    sizes: Sequence[int],
+    in_flight: int,
+    rate: float,
+    generators: int,
+    ids: Sequence[str] = (),
 ) -> list[RoomsOptions]:
-    """Share rooms among generators."""
-    tokens = [[server.token(f"r{room}u{user}") for user in range(sockets)] for room in range(rooms)]
+    """Share rooms among generators.
+
+    Args:
+        server: where they are to be.
+        sizes: how many sockets each has.
+        in_flight: commands under way in each.
+        rate: commands due a second in all together, or 0.
+        generators: how many.
+        ids: the rooms, where they are there already.
+    """
+    tokens = [
+        [server.token(f"r{room}u{user}") for user in range(size)] for room, size in enumerate(sizes)
+    ]
     plans = []
-    for share in shares(rooms, generators):
+    for share in shares(len(sizes), generators):
         some, tokens = tokens[:share], tokens[share:]
-        plans.append(RoomsOptions(server.ws_url, some, in_flight, rate * share / rooms))
+        there, ids = list(ids[:share]), ids[share:]
+        part = rate * share / len(sizes)
+        plans.append(RoomsOptions(server.ws_url, some, in_flight, part, there))
     return plans
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from msgspec import Raw, Struct
 
+from bench.harness.generator import Pace
 from bench.harness.loop import Loop
 from bench.light_socket import LightSocket, framed
 from bench.scenarios.clients import AT_ONCE, ask_each, connect
@@ -28,13 +30,15 @@ class RoomsOptions(Struct):
     """`rooms`: the tokens of each room's player and of those who watch.
 
     `in_flight` commands are under way in each room, or (`rate` > 0) so many a second are due over
-    all rooms of this generator.
+    all rooms of this generator; with both 0 nothing happens until the pace changes. `ids`: the
+    rooms, where they are there already with everybody in them; else they are made.
     """
 
     url: str
     rooms: list[list[str]]
     in_flight: int
     rate: float
+    ids: list[str] = []
 
 
 class Room:
@@ -125,22 +129,19 @@ class RoomsLoad:
         self._order: list[Room] = []
         self._turn = 0
         self._next_due = 0.0
-        self._closed = options.rate <= 0
+        self._pace = Pace(options.in_flight, options.rate)
 
     def set_up(self) -> None:
-        """Make the rooms, and have everybody there."""
+        """Have everybody in their rooms, which are made if need be."""
         url, rooms = self._options.url, self._options.rooms
         players = connect(url, [tokens[0] for tokens in rooms])
-        made = ask_each("create_room", [(one, {"settings": SEAT_SETTINGS}) for one in players])
-        ids = [str(answer["room"]["id"]) for answer in made]
-        seat = {"seat_index": 0, "buy_in": made[0]["room"]["min_buy_in"]}
+        ids = self._options.ids or self._make_rooms(players)
         hosts = list(zip(players, ids, strict=True))
-        ask_each("seat", [(one, {"room_id": room_id, **seat}) for one, room_id in hosts])
-        ask_each("unsubscribe", [(one, {"channel": f"room:{room_id}"}) for one, room_id in hosts])
         watchers = connect(url, [token for tokens in rooms for token in tokens[1:]])
         where = [room_id for room_id, tokens in zip(ids, rooms, strict=True) for _ in tokens[1:]]
         watching = list(zip(watchers, where, strict=True))
-        enter(watching)
+        if not self._options.ids:
+            enter(watching)
         known = ask_each("hydrate", [(one, {"room_id": room_id}) for one, room_id in hosts])
         seqs = {room_id: answer["seq"] for room_id, answer in zip(ids, known, strict=True)}
         everybody = hosts + watching
@@ -154,9 +155,22 @@ class RoomsLoad:
         members = {room_id: [player] for player, room_id in hosts}
         for watcher, room_id in watching:
             members[room_id].append(watcher)
+        seated = {answer["room"]["id"]: answer["seats"][0]["status"] for answer in known}
         for room_id, sockets in members.items():
-            self.add_room(sockets, commands(room_id))
+            frames = commands(room_id)
+            # Whoever sits out already, from a run before this one, first sits in.
+            self.add_room(sockets, frames if seated[room_id] == "active" else frames[::-1])
         self.loop.keep_alive([socket for socket, _ in everybody], self._rng)
+
+    def _make_rooms(self, players: Sequence[LightSocket]) -> list[str]:
+        """Make a room for each player, who takes a seat; return their ids."""
+        made = ask_each("create_room", [(one, {"settings": SEAT_SETTINGS}) for one in players])
+        ids = [str(answer["room"]["id"]) for answer in made]
+        seat = {"seat_index": 0, "buy_in": made[0]["room"]["min_buy_in"]}
+        hosts = list(zip(players, ids, strict=True))
+        ask_each("seat", [(one, {"room_id": room_id, **seat}) for one, room_id in hosts])
+        ask_each("unsubscribe", [(one, {"channel": f"room:{room_id}"}) for one, room_id in hosts])
+        return ids
 
     def add_room(
         self,
@@ -179,12 +193,17 @@ class RoomsLoad:
     def begin(self, now: float) -> None:
         """Send the first commands."""
         self._order = list(self._listeners)
-        if not self._closed:
-            self._next_due = now
-            self.loop.at(now, self._send_due)
+        self.pace(self._pace)
+
+    def pace(self, pace: Pace) -> None:
+        """Go on at another pace."""
+        self._pace = pace
+        if pace.rate > 0:
+            self._next_due = time.perf_counter()
+            self._send_due(pace)
             return
         for room, listeners in self._listeners.items():
-            for _ in range(self._options.in_flight):
+            while len(room.waiting) < pace.in_flight:
                 room.send(time.perf_counter(), listeners)
 
     def done(self, room: Room, ordinal: int, due: float) -> None:
@@ -194,18 +213,33 @@ class RoomsLoad:
     def record(self, room: Room, due: float, done_at: float) -> None:
         """Record an operation; the room goes on."""
         self._record(int((done_at - due) * 1e6))
-        if self._closed:
+        if self._pace.rate <= 0 and len(room.waiting) < self._pace.in_flight:
             room.send(time.perf_counter(), self._listeners[room])
 
-    def _send_due(self) -> None:
+    def _send_due(self, pace: Pace) -> None:
         """Send what is due by now, each command to the next room in turn."""
+        if pace is not self._pace:
+            return
         now = time.perf_counter()
         while self._next_due <= now:
             room = self._order[self._turn]
             self._turn = (self._turn + 1) % len(self._order)
             room.send(self._next_due, self._listeners[room])
-            self._next_due += 1 / self._options.rate
-        self.loop.at(self._next_due, self._send_due)
+            self._next_due += 1 / pace.rate
+        self.loop.at(self._next_due, partial(self._send_due, pace))
+
+
+def _let_watch(watching: Sequence[tuple[LightSocket, str]]) -> None:
+    """Have everybody join and watch their rooms.
+
+    Those of one room are deaf until all are there: that two thousand people come in is not for
+    each of them to hear two thousand times.
+    """
+    for first in range(0, len(watching), AT_ONCE):
+        some = [(one, {"room_id": at}) for one, at in watching[first : first + AT_ONCE]]
+        ask_each("join", some)
+        ask_each("spectate", some)
+        ask_each("unsubscribe", [(one, {"channel": f"room:{at['room_id']}"}) for one, at in some])
 
 
 def make(options: Raw, loop: Loop, seed: int) -> RoomsLoad:

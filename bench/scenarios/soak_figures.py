@@ -169,9 +169,7 @@ def _pauses(soaked: Soaked) -> dict[str, Figure]:
         figures[f"gc{generation}_found"] = Figure(
             f"{title}: objects freed", counted(f"cardroom_gc_found_total{label}")
         )
-        figures[f"gc{generation}_ms"] = Figure(
-            f"{title}: longest", longest_s * 1000, "ms", "lower"
-        )
+        figures[f"gc{generation}_ms"] = Figure(f"{title}: longest", longest_s * 1000, "ms", "lower")
     return figures
 
 

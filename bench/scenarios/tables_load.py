@@ -28,6 +28,7 @@ BUY_IN = 1_000_000
 _ROOM = {
     "requires_approval": False,
     "max_buy_in": BUY_IN,
+    "max_seats": 10,
     "turn_seconds": 120,
     "auto_start": False,
 }

@@ -7,12 +7,13 @@ from functools import partial
 from itertools import count
 
 import msgspec
+import psycopg
 import pytest
 import trio
 
 from bench.harness.generators import generating
 from bench.harness.result import Moment, Result, encode
-from bench.harness.run import measure
+from bench.harness.run import begun, measure
 from bench.harness.vitals import SERVER_MEMORY
 from bench.scenarios.chat import LOAD as CHAT_LOAD
 from bench.scenarios.chat import chat, plan_for
@@ -20,6 +21,11 @@ from bench.scenarios.chat_load import RECEIPTS, TO_ABSENT
 from bench.scenarios.comeback import recovery, storm
 from bench.scenarios.common import SETTINGS, Timing
 from bench.scenarios.connections import connections
+from bench.scenarios.floor import floor
+from bench.scenarios.floor_probe import WARM_UP, Room, Task, probe
+from bench.scenarios.growth import Asked, growth
+from bench.scenarios.growth_kinds import Of
+from bench.scenarios.history import MODEL_HANDS, READS, ROOMS
 from bench.scenarios.rooms import durable, fanout, shared_room
 from bench.scenarios.rooms_load import RoomsOptions
 from bench.scenarios.soak import soak
@@ -52,14 +58,20 @@ class Seen:
 
 def holds(result: Result, seen: Seen) -> None:
     """What is true of every result."""
-    assert not result.failed
+    sound(result, seen)
     assert result.moments
     assert len(seen.moments) == len(result.moments)
+    assert result.generators
+
+
+def sound(result: Result, seen: Seen) -> None:
+    """What is true of those too that are made of several loads."""
+    assert not result.failed
+    assert seen.moments
     assert msgspec.json.decode(encode(result), type=Result) == result
     assert result.machine.cores > 0
     assert result.software.postgres[0].isdigit()
     assert result.settings
-    assert result.generators
     assert seen.phases[0] == "starting a server"
 
 
@@ -291,6 +303,112 @@ async def test_a_club_is_open_for_a_while(kill_every_s: float) -> None:
     assert {one.title for one in result.growth} >= {SERVER_MEMORY, "open files", "database"}
     assert {name for one in result.series for name in one.lines} >= {SERVER_MEMORY, "tasks"}
     assert "gc2_ms" in result.figures
+
+
+async def test_latency_is_told_beside_the_floor_of_the_same_run() -> None:
+    seen = Seen()
+    result = await floor(4, 3, 2, Timing(1, 2), seen)
+    sound(result, seen)
+    assert result.latency is not None
+    assert result.latency.count > 0
+    assert [each.count > 0 for each in result.beside] == [True, True]
+    figures = result.figures
+    for name in ("over_p50", "over_p99", "rate", "commit_p50_ms", "loopback_p50_ms"):
+        assert len(figures[name].samples) == 2
+        assert min(figures[name].samples) > 0
+    # Of each round both parts, their warm-ups left out.
+    assert [event.at_s for event in result.events] == [0, 2, 4, 6]
+    assert len(result.moments) == 8
+
+
+async def test_the_floor_commits_what_it_times_in_a_room_of_its_own() -> None:
+    async with serving(SETTINGS) as server:
+        tokens = [[server.token("player"), server.token("watcher")]]
+        options = RoomsOptions(server.ws_url, tokens, in_flight=1, rate=0.0)
+        async with generating("bench.scenarios.rooms_load", [options]) as generators:
+            await measure(server, generators, warm_up_s=0, seconds=1, on_moment=Seen().moment)
+        found = await trio.to_thread.run_sync(probe, Task(server.database_url, 0.5))
+        with psycopg.connect(server.database_url) as conn:
+            rows = conn.execute(
+                "SELECT count(*), max(e.seq) - min(e.seq) + 1, g.seq - max(e.seq) "
+                "FROM room_events e JOIN game_states g USING (room_id) JOIN rooms r ON r.id = "
+                "e.room_id WHERE r.status = 'closed' GROUP BY g.room_id, g.seq"
+            ).fetchall()
+    exchanges = sum(found.both.values())
+    assert exchanges > 0
+    assert sum(found.commit.values()) == sum(found.loopback.values()) == exchanges
+    assert rows == [(exchanges + WARM_UP, exchanges + WARM_UP, 0)]
+
+
+async def test_the_floor_needs_a_room_to_copy(database_url: str) -> None:
+    with psycopg.connect(database_url) as conn, pytest.raises(LookupError):
+        Room(conn)
+
+
+def grows(result: Result, seen: Seen, *values: int) -> list[dict[str, float]]:
+    """What is true of every sweep; return the figures at each value."""
+    sound(result, seen)
+    assert result.sweep is not None
+    assert [point.x for point in result.sweep.points] == list(values)
+    measured = [
+        {name: figure.value for name, figure in point.figures.items()}
+        for point in result.sweep.points
+    ]
+    for each in measured:
+        named = ("rate", "p50_ms", "commit_ms", "log_bytes", "server_mib", "decide_us", "tell_us")
+        assert min(each[name] for name in named) > 0
+    return measured
+
+
+@pytest.mark.parametrize("of", ["tables", "spectators"])
+async def test_rooms_and_their_spectators_grow_at_the_same_rate(of: Of) -> None:
+    seen = Seen()
+    result = await growth(Asked(of, (1, 4), 20.0, SHORT), seen)
+    for each in grows(result, seen, 1, 4):
+        assert each["server_quiet"] >= 0
+    assert "server_us" in result.figures
+
+
+async def test_players_at_a_table_grow() -> None:
+    seen = Seen()
+    result = await growth(Asked("players", (2, 10), 0.0, SHORT), seen)
+    grows(result, seen, 2, 10)
+    assert result.operation == "actions"
+
+
+async def test_history_grows_to_as_much_as_was_asked_for() -> None:
+    seen = Seen()
+    result = await growth(Asked("history", (0, 2_000), 20.0, SHORT, restarts=1), seen)
+    none, some = grows(result, seen, 0, 2_000)
+    # Whole copies of what was played, one in each room at least.
+    assert some["events"] - none["events"] >= ROOMS * MODEL_HANDS
+    assert some["hands"] - none["hands"] == ROOMS * MODEL_HANDS
+    # Without hands there is none to be read; all else is read in both.
+    assert set(some) - set(none) == {"oldest_ms", "phh_ms"}
+    assert set(READS) <= set(some)
+
+
+async def test_a_load_changes_its_pace_while_it_goes_on() -> None:
+    async with serving(SETTINGS) as server:
+        tokens = [[server.token(f"r{room}u{user}") for user in range(2)] for room in range(3)]
+        options = RoomsOptions(server.ws_url, tokens, in_flight=0, rate=0.0)
+        seen = Seen()
+        async with (
+            generating("bench.scenarios.rooms_load", [options]) as generators,
+            begun(server, generators, seen.moment) as course,
+        ):
+            quiet = await course.measure(warm_up_s=0, seconds=1)
+            await course.pace(1, 0.0)
+            closed = await course.measure(warm_up_s=1, seconds=1)
+            await course.pace(0, 20.0)
+            opened = await course.measure(warm_up_s=1, seconds=2)
+            await course.pace(0, 0.0)
+            still = await course.measure(warm_up_s=1, seconds=1)
+    assert quiet.latencies.count == still.latencies.count == 0
+    assert closed.latencies.count > 0
+    # What was due in two seconds, give or take what the seconds' ends cut off.
+    assert 0 < opened.latencies.count <= 20 * 2 * 2
+    assert not any(one.errors for one in (quiet, closed, opened, still))
 
 
 async def test_an_open_loop_does_not_hide_a_stall() -> None:

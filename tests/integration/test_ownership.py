@@ -257,3 +257,22 @@ async def test_a_flush_waits_for_no_lock(club: Club) -> None:
     assert await club.one(query, later) == 1
     assert await seen.flush(club.pool, rows[:2], 1) == []
     assert await club.one(query, later) == 3
+
+
+async def test_a_flush_of_many_holds_no_room_for_long(club: Club) -> None:
+    """It is made of short transactions; all are written, or told to be left."""
+    many = 2 * seen.AT_ONCE + 1
+    await execute(
+        club,
+        AS_JOURNAL + "INSERT INTO room_spectators (room_id, user_id, display_name, last_seen_at)"
+        f" SELECT '{ROOM}', 'w' || n, 'W', from_ms(0) FROM generate_series(1, {many}) n",
+    )
+    later = START + 10**9
+    rows = [SeenAt(ROOM, f"w{number}", later, True) for number in range(1, many + 1)]
+    async with club.pool.transaction() as conn:
+        await conn.execute("SELECT FROM game_states WHERE room_id = %s FOR UPDATE", (ROOM,))
+        assert sorted(await seen.flush(club.pool, rows, 1)) == sorted(rows)
+    assert await seen.flush(club.pool, rows, 1) == []
+    written = "FROM room_spectators WHERE last_seen_at = from_ms(%s)"
+    assert await club.one(f"SELECT count(*) {written}", later) == many
+    assert await club.one(f"SELECT count(DISTINCT xmin::text) {written}", later) == 3

@@ -3,6 +3,7 @@
 import io
 import random
 import re
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,16 +20,19 @@ from bench.harness.result import (
     Growth,
     Latency,
     Moment,
+    Point,
     Result,
     ResultError,
     Series,
     Stage,
+    Sweep,
     encode,
     read,
 )
-from bench.report.charts import nice_ticks
+from bench.report.charts import Line, growing, nice_ticks
 from bench.report.compare import compare, differences
 from bench.report.page import page
+from bench.report.sweep import rows
 from bench.report.terminal import show
 from tests.support.pages import addresses
 
@@ -66,11 +70,24 @@ def noisy(mean: float, seed: int) -> list[float]:
     return [mean * rng.uniform(0.9, 1.1) for _ in range(30)]
 
 
+def grown(log: bool, *values: int) -> Sweep:
+    """A sweep in which one figure is missing from its first value."""
+
+    def figures(value: int) -> dict[str, Figure]:
+        found = {"p50_ms": Figure("half <in>", 2.5, "ms"), "server_us": Figure("CPU", 1e3, "µs")}
+        return found | ({"phh_ms": Figure("a hand", value / 10, "ms")} if value else {})
+
+    return Sweep("things", log, [Point(value, figures(value)) for value in values])
+
+
 PAGES = {
     "whole": result(noisy(100, 1)),
     "bare": result([1.0], latency=None, moments=[], events=[], stages=[], generators=[], notes=[]),
     "nothing happened": result([0.0] * 5, latency=None),
     "failed": result(noisy(100, 1), failed="there were <errors>"),
+    "beside": result(noisy(100, 1), beside=[result([1.0]).latency] * 2),
+    "grown": result([1.0], latency=None, moments=[], sweep=grown(True, 0, 10, 100_000)),
+    "one value": result([1.0], latency=None, moments=[], sweep=grown(False, 0)),
 }
 
 
@@ -107,6 +124,32 @@ def test_what_grows_is_told_with_how_sure_that_is() -> None:
     console = Console(record=True, width=120, file=io.StringIO())
     show(console, long)
     assert "4 MiB an hour (3 to 5)" in console.export_text()
+
+
+def test_a_sweep_has_a_picture_of_each_kind_and_all_values_in_a_table() -> None:
+    text = page(PAGES["grown"])
+    # Stages, and what was measured three times over: processor, latency, reading.
+    assert text.count("<svg") == 4
+    assert text.count("<circle") == 3 + 3 + 2
+    assert rows(grown(True, 0, 10, 100_000)) == [
+        ["things", "0", "10", "100,000"],
+        ["half <in>", "2.50 ms", "2.50 ms", "2.50 ms"],
+        ["CPU", "1,000 µs", "1,000 µs", "1,000 µs"],
+        ["a hand", "–", "1 ms", "10,000 ms"],
+    ]
+
+
+def places(picture: str) -> list[float]:
+    return [float(at) for at in re.findall(r'<circle[^>]* cx="([^"]+)"', picture)]
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_what_grows_stands_where_its_value_says(log: bool) -> None:
+    xs = [0.0, 10.0, 100.0, 1000.0]
+    at = places(growing(xs, [Line("a", [1.0] * 4, 1)], "ms", "things", log=log))
+    steps = [after - before for before, after in pairwise(at)]
+    assert min(steps) > 0
+    assert (max(steps) == pytest.approx(min(steps), abs=0.2)) is log
 
 
 @pytest.mark.parametrize("highest", [0.0, 0.003, 1.0, 7.3, 99.9, 100.0, 123_456.0])
