@@ -293,9 +293,11 @@ async def test_a_club_is_open_for_a_while(kill_every_s: float) -> None:
     result = await soak(club, kill_every_s, Timing(1, 12), seen)
     holds(result, seen)
     assert result.figures["errors"].value == 0
-    assert result.figures["rate"].value > 0 or kill_every_s
-    assert result.figures["visits_visits"].value > 0
-    assert result.figures["staff_count"].value > 0
+    if not kill_every_s:
+        # With kills it may have been away for nearly all of so short a time.
+        assert result.figures["rate"].value > 0
+        assert result.figures["visits_visits"].value > 0
+        assert result.figures["staff_count"].value > 0
     # Those who only listen do not come back by themselves.
     assert len(result.generators) == (3 if kill_every_s else 6)
     assert kill_every_s or result.figures["queues_count"].value > 0
