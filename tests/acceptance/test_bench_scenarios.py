@@ -1,5 +1,7 @@
 """The bench's scenarios in short: each runs to its end and says what it was to find out."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 import trio
@@ -14,6 +16,8 @@ from bench.scenarios.rooms import durable, fanout
 from bench.scenarios.rooms_load import RoomsOptions
 from bench.scenarios.tables import tables
 from bench.serving import serving
+from bench.startup import StartupResult
+from bench.startup import report as report_startup
 
 pytestmark = pytest.mark.fail_after(200)
 
@@ -120,6 +124,19 @@ async def test_live_tables_go_on_after_a_kill() -> None:
     assert result.latency is not None
     assert result.latency.count == 6
     assert result.figures["first_hand_s"].value > 0
+
+
+async def test_starts_of_each_kind_are_measured_and_rooms_bring_no_more_queries(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "startup.json"
+    assert await report_startup(rooms=6, rounds=1, out=out) == 0
+    result = msgspec.json.decode(out.read_bytes(), type=StartupResult)
+    for starts in (result.first, result.cold, result.empty, result.full):
+        assert [seconds > 0 for seconds in starts.ready_s + starts.cpu_s] == [True, True]
+    assert result.in_hand == 3
+    # One statement claims all rooms, eleven read them, one transaction has their fresh clocks.
+    assert result.empty_statements < result.statements < result.empty_statements + 30
 
 
 async def test_an_open_loop_does_not_hide_a_stall() -> None:
