@@ -32,6 +32,7 @@ from server.database_start import await_database
 from server.decks import shuffled_deck
 from server.figures import tell_figures
 from server.framing import framed_event
+from server.garbage import left_alone
 from server.gateway.gateway import WEBSOCKET_PATH, Gateway
 from server.limits import gateway_limits, transport_limits
 from server.metrics import Metrics
@@ -192,7 +193,9 @@ class Server:
         nursery.start_soon(self.presence.run)
         nursery.start_soon(self.presence.upkeep)
         nursery.start_soon(self._passivate)
-        transport: Transport = await nursery.start(self._serve_websockets)
+        with left_alone():
+            # All rooms make their first decision here, if they have not yet.
+            transport: Transport = await nursery.start(self._serve_websockets)
         tell_figures(self.metrics, transport, self.rooms, self.journal, self.pool, self.push)
         nursery.start_soon(collect_now_and_then)
         self._server_file.write(self.addresses)

@@ -5,6 +5,7 @@ import signal
 import time
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import msgspec
 import psycopg
@@ -36,6 +37,8 @@ from bench.scenarios.waitlist import QUEUE_SETTINGS, hold_against, waitlist
 from bench.scenarios.waitlist import plan_for as queues_for
 from bench.scenarios.waitlist_load import QueueKnown
 from bench.serving import serving
+from bench.startup import StartupResult
+from bench.startup import report as report_startup
 
 pytestmark = pytest.mark.fail_after(200)
 
@@ -411,6 +414,19 @@ async def test_a_load_changes_its_pace_while_it_goes_on() -> None:
     # What was due in two seconds, give or take what the seconds' ends cut off.
     assert 0 < opened.latencies.count <= 20 * 2 * 2
     assert not any(one.errors for one in (quiet, closed, opened, still))
+
+
+async def test_starts_of_each_kind_are_measured_and_rooms_bring_no_more_queries(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "startup.json"
+    assert await report_startup(rooms=6, rounds=1, out=out) == 0
+    result = msgspec.json.decode(out.read_bytes(), type=StartupResult)
+    for starts in (result.first, result.cold, result.empty, result.full):
+        assert [seconds > 0 for seconds in starts.ready_s + starts.cpu_s] == [True, True]
+    assert result.in_hand == 3
+    # One statement claims all rooms, eleven read them, one transaction has their fresh clocks.
+    assert result.empty_statements < result.statements < result.empty_statements + 30
 
 
 async def test_an_open_loop_does_not_hide_a_stall() -> None:
