@@ -18,7 +18,7 @@ import jwt
 import trio
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 60.0
 TOKEN_LIFE_S = 7 * 24 * 3600
 _ROOT = Path(__file__).resolve().parent.parent
 

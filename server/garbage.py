@@ -7,8 +7,8 @@ waits. With Python's own thresholds that comes about once a second under load; w
 objects are looked through once in thousands of commands, and all of them practically never.
 
 So what dies old and in a cycle would stay for as long as the process lives. Sockets and actors
-break their own; for what libraries leave there is a full collection an hour (`collector.py`).
-docs/performance.md has the figures, and `/metrics` has a running server's.
+break their own; for what libraries leave, what is new is looked through once an hour
+(`collector.py`). docs/performance.md has the figures, and `/metrics` has a running server's.
 """
 
 import gc

@@ -1,6 +1,7 @@
 """What looking for cycles cost, as `/metrics` tells it."""
 
 import gc
+import weakref
 from collections.abc import Iterator
 from itertools import count
 
@@ -24,6 +25,7 @@ def only_when_asked() -> Iterator[None]:
     """Collect garbage only where a test says so."""
     gc.disable()
     yield
+    gc.unfreeze()
     gc.enable()
 
 
@@ -59,14 +61,22 @@ def test_what_only_the_collector_can_free_is_counted() -> None:
     assert told(collections)['found_total{generation="2"}'] >= 100
 
 
-async def test_everything_is_looked_through_once_an_hour(
+async def test_what_is_new_is_looked_through_once_an_hour(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    collections = Collections()
+    collections, old = Collections(), Knot()
     with collections.watched():
         nursery.start_soon(collect_now_and_then)
-        await trio.sleep(FULL_EVERY_S * 3.5)
-    assert told(collections)['seconds_count{generation="2"}'] == 3
+        await trio.sleep(FULL_EVERY_S * 2.5)
+        before, seen = told(collections), weakref.ref(Knot())
+        unseen = weakref.ref(old)
+        del old
+        await trio.sleep(FULL_EVERY_S)
+    after = told(collections)
+    assert after['seconds_count{generation="2"}'] == 3
+    assert after['found_total{generation="2"}'] > before['found_total{generation="2"}']
+    assert seen() is None
+    assert unseen() is not None
 
 
 def test_nothing_is_counted_before_and_afterwards() -> None:
