@@ -153,9 +153,6 @@ def _pauses(soaked: Soaked) -> dict[str, Figure]:
     vitals, figures = soaked.vitals, {}
     hours = (vitals.taken[-1].at_s - vitals.taken[0].at_s) / 3600 if vitals.taken else 0.0
 
-    # Each server looks through everything once before it is ready.
-    starts = ", starts included" if soaked.kills else ""
-
     def counted(metric: str) -> float:
         return vitals.counted(lambda name: name == metric)
 
@@ -164,7 +161,7 @@ def _pauses(soaked: Soaked) -> dict[str, Figure]:
         count = counted(f"cardroom_gc_seconds_count{label}")
         longest_s = vitals.highest(f"cardroom_gc_longest_seconds{label}")
         figures[f"gc{generation}"] = Figure(
-            f"{title} an hour{starts}", count / hours if hours else 0.0, "", "lower"
+            f"{title} an hour", count / hours if hours else 0.0, "", "lower"
         )
         figures[f"gc{generation}_found"] = Figure(
             f"{title}: objects freed", counted(f"cardroom_gc_found_total{label}")
