@@ -12,6 +12,7 @@ from bench.harness.stretches import Stretches
 from bench.harness.vitals import SERVER_MEMORY, TableSize, Vitals
 from bench.report.compare import bounds
 from bench.report.figures import an_hour, number
+from bench.scenarios.common import ERRORS
 from bench.scenarios.soak_parts import Part
 
 TENTH = 10
@@ -110,7 +111,7 @@ def failure_of(soaked: Soaked) -> str:
     restarts = soaked.vitals.counted(lambda name: name.startswith("cardroom_restarts_total"))
     reasons = [
         "the audit found: " + "; ".join(soaked.wrong[:3]) if soaked.wrong else "",
-        "there were errors" if soaked.errors else "",
+        ERRORS if soaked.errors else "",
         f"{internal:.0f} commands failed inside the server" if internal else "",
         f"the supervisor restarted {restarts:.0f} times" if restarts else "",
     ]
