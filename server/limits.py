@@ -5,6 +5,9 @@ from server.gateway.gateway import GatewayLimits
 from server.settings import Settings
 from server.transport import TransportLimits
 
+HALF_OPEN_SHARE = 4
+"""No more than one in so many sockets may be one that has not finished its handshake."""
+
 
 def gateway_limits(settings: Settings) -> GatewayLimits:
     """Say what one client may do."""
@@ -14,10 +17,6 @@ def gateway_limits(settings: Settings) -> GatewayLimits:
         settings.sockets_per_user,
         settings.auth_timeout_s,
     )
-
-
-HALF_OPEN_SHARE = 4
-"""No more than one in so many sockets may be one that has not finished its handshake."""
 
 
 def transport_limits(settings: Settings, max_sockets: int) -> TransportLimits:

@@ -12,7 +12,7 @@ from bench.light_socket import LightSocket, Turned
 AT_ONCE = 100
 """Sockets at a time; a server bounds those whose handshake is half done."""
 AGAIN = 10
-REFUSED = "refused: "
+REFUSED = "refused as "
 """Before an error's code, where refusals are counted."""
 
 

@@ -30,7 +30,7 @@ from bench.harness.run import (
     stages,
     usual_figures,
 )
-from bench.scenarios.common import SETTINGS, Timing, Watch, ground
+from bench.scenarios.common import ERRORS, SETTINGS, Timing, Watch, ground
 from bench.scenarios.floor_probe import Floor, Task
 from bench.scenarios.rooms import LOAD, plans_for
 from bench.server_process import ServerProcess
@@ -126,7 +126,7 @@ async def floor(rooms: int, sockets: int, rounds: int, timing: Timing, watch: Wa
         generators=generator_shares([second for each in taken for second in each.half.seconds]),
         notes=_notes(taken, stands_on.machine),
         operation="commands",
-        failed="there were errors" if errors else "",
+        failed=ERRORS if errors else "",
     )
 
 

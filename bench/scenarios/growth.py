@@ -21,7 +21,7 @@ from bench.harness.result import Figure, Point, Result, Sweep
 from bench.harness.run import Course, Measured, begun, mean, stages, usual_figures
 from bench.report.figures import shown
 from bench.scenarios import history
-from bench.scenarios.common import SETTINGS, Ground, Timing, Watch, allow_many_files, ground
+from bench.scenarios.common import ERRORS, SETTINGS, Ground, Timing, Watch, allow_many_files, ground
 from bench.scenarios.growth_kinds import (
     KINDS,
     QUICK_THINK_S,
@@ -97,7 +97,7 @@ async def growth(asked: Asked, watch: Watch) -> Result:
         figures=_summary(found.points, kind),
         sweep=Sweep(kind.axis, kind.log, found.points),
         operation="actions" if asked.of == "players" else "commands",
-        failed="there were errors" if found.errors else "",
+        failed=ERRORS if found.errors else "",
     )
 
 

@@ -229,19 +229,6 @@ class RoomsLoad:
         self.loop.at(self._next_due, partial(self._send_due, pace))
 
 
-def _let_watch(watching: Sequence[tuple[LightSocket, str]]) -> None:
-    """Have everybody join and watch their rooms.
-
-    Those of one room are deaf until all are there: that two thousand people come in is not for
-    each of them to hear two thousand times.
-    """
-    for first in range(0, len(watching), AT_ONCE):
-        some = [(one, {"room_id": at}) for one, at in watching[first : first + AT_ONCE]]
-        ask_each("join", some)
-        ask_each("spectate", some)
-        ask_each("unsubscribe", [(one, {"channel": f"room:{at['room_id']}"}) for one, at in some])
-
-
 def make(options: Raw, loop: Loop, seed: int) -> RoomsLoad:
     """Make the load in a generator."""
     return RoomsLoad(msgspec.json.decode(options, type=RoomsOptions), loop, seed)

@@ -1,8 +1,8 @@
 """Clients that follow a script: a generator that yields what to do, and is sent what came of it.
 
-It may yield seconds to wait, an `Ask`, and what one does with a connection (`Come`, `Drop`,
-`HangUp`). A script goes on only while its client is connected, unless it has hung up: who loses the
-connection comes back first, and is told `LOST` where an answer was due.
+It may yield seconds to wait, an `Ask`, and what one does with a connection (`Do`). A script goes on
+only while its client is connected, unless it has hung up: who loses the connection comes back
+first, and is told `LOST` where an answer was due.
 
 Each answer is timed from when the command was sent.
 """
@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from bench.harness.loop import Loop
+from bench.scenarios.clients import REFUSED
 from bench.scenarios.returning import Returning, decode
 
 PASSING = frozenset({"busy", "unavailable", "room_unavailable"})
@@ -133,7 +134,7 @@ class Scripted(Returning):
             self.counts["turned away"] += 1
         else:
             self.loop.errors += 1
-            name = f"refused as {code}"
+            name = REFUSED + code
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def _answered_with(self, answer: Answer) -> None:

@@ -1,8 +1,8 @@
 """`soak`: a club's day, for hours, and what only time shows.
 
 Tables play at a human pace; players and spectators come and go, lose their connections, talk to
-staff who look on; tables open and close. Meanwhile it is looked at what server and database hold,
-and at the end the books are audited.
+staff who look on; players wait for seats; tables open and close. Meanwhile it is looked at what
+server and database hold, and at the end the books are audited.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ async def soak(club: Club, kill_every_s: float, timing: Timing, watch: Watch) ->
         title=f"A club of {club.tables} tables for {_lasted(timing.seconds)}"
         + (f", killed every {_lasted(kill_every_s)}" if kill_every_s else ""),
         about="Tables play at a human pace; players and spectators come and go, lose their "
-        "connections and come back, write to staff who look on; tables open and close. What the "
-        "server holds is looked at all the time, and at the end the books are audited.",
+        "connections and come back, write to staff who look on; "
+        + ("" if kill_every_s else "players wait for seats; ")
+        + "tables open and close. What the server holds is looked at all the time, and at the end "
+        "the books are audited.",
         started_at=stands_on.started_at,
         options={
             "minutes": round(timing.seconds / 60, 2),
@@ -77,8 +79,10 @@ async def soak(club: Club, kill_every_s: float, timing: Timing, watch: Watch) ->
             "tables": club.tables,
             "players": club.players,
             "visitors": club.visitors,
+            "stay_s": club.stay_s[1],
             "lobby": club.lobby,
             "waiting_rooms": club.waiting_rooms,
+            "queues": club.queues,
             "staff": club.staff,
         },
         machine=stands_on.machine,

@@ -12,6 +12,7 @@ from bench.harness.stretches import Stretches
 from bench.harness.vitals import SERVER_MEMORY, TableSize, Vitals
 from bench.report.compare import bounds
 from bench.report.figures import an_hour, number
+from bench.scenarios.common import ERRORS
 from bench.scenarios.soak_parts import Part
 
 TENTH = 10
@@ -110,7 +111,7 @@ def failure_of(soaked: Soaked) -> str:
     restarts = soaked.vitals.counted(lambda name: name.startswith("cardroom_restarts_total"))
     reasons = [
         "the audit found: " + "; ".join(soaked.wrong[:3]) if soaked.wrong else "",
-        "there were errors" if soaked.errors else "",
+        ERRORS if soaked.errors else "",
         f"{internal:.0f} commands failed inside the server" if internal else "",
         f"the supervisor restarted {restarts:.0f} times" if restarts else "",
     ]
@@ -153,9 +154,6 @@ def _pauses(soaked: Soaked) -> dict[str, Figure]:
     vitals, figures = soaked.vitals, {}
     hours = (vitals.taken[-1].at_s - vitals.taken[0].at_s) / 3600 if vitals.taken else 0.0
 
-    # Each server looks through everything once before it is ready.
-    starts = ", starts included" if soaked.kills else ""
-
     def counted(metric: str) -> float:
         return vitals.counted(lambda name: name == metric)
 
@@ -164,7 +162,7 @@ def _pauses(soaked: Soaked) -> dict[str, Figure]:
         count = counted(f"cardroom_gc_seconds_count{label}")
         longest_s = vitals.highest(f"cardroom_gc_longest_seconds{label}")
         figures[f"gc{generation}"] = Figure(
-            f"{title} an hour{starts}", count / hours if hours else 0.0, "", "lower"
+            f"{title} an hour", count / hours if hours else 0.0, "", "lower"
         )
         figures[f"gc{generation}_found"] = Figure(
             f"{title}: objects freed", counted(f"cardroom_gc_found_total{label}")

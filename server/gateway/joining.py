@@ -1,8 +1,11 @@
-"""The replies that bring a socket into a room, with what closes the gap before its live events."""
+"""How a socket comes in: the replies that bring it into a room, with what closes the gap before its
+live events, and how long one that was not let in may take to try again."""
 
+import trio
 from msgspec import UNSET
 
 from protocol.commands import Authenticate, Subscribe
+from protocol.errors import CloseCode, Refused
 from protocol.replies import Authenticated, Subscribed
 from server.club import Joint
 
@@ -31,3 +34,12 @@ def authenticated(reply: Authenticated, command: Authenticate, joint: Joint) -> 
         if reply.rejoin_token is UNSET and joint.snapshot.me.rejoin_token is not None:
             reply.rejoin_token = joint.snapshot.me.rejoin_token
     return reply
+
+
+def next_try(refusal: Refused, opened_at: float, limit_s: float) -> tuple[float, int]:
+    """Say by when a client whose authentication was refused has to try again, and how it is closed
+    if it does not; times are on trio's clock."""
+    if refusal.retry_after_s is None:
+        return opened_at + limit_s, CloseCode.NOT_AUTHENTICATED
+    # It was told to try again; one that does not may still come back.
+    return trio.current_time() + refusal.retry_after_s + limit_s, CloseCode.IDLE

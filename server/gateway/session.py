@@ -37,7 +37,7 @@ from protocol.replies import Authenticated, Hydrated, Ok, Seen, Subscribed
 from server.auth.errors import Unauthenticated
 from server.clock import now_ms
 from server.club import Joint
-from server.gateway.joining import authenticated, subscribed
+from server.gateway.joining import authenticated, next_try, subscribed
 from server.gateway.rate import TokenBucket
 from server.posting import unavailable
 from server.transport import Connection, frame
@@ -440,12 +440,7 @@ class Session:
         """Refuse what followed an authentication that failed, and wait for the next one."""
         if self._principal is None:
             limit_s = self._gateway.limits.auth_timeout_s
-            if refusal.retry_after_s is None:
-                deadline, code = self._connection.opened_at + limit_s, CloseCode.NOT_AUTHENTICATED
-            else:
-                # It was told to try again; one that does not may still come back.
-                deadline = trio.current_time() + refusal.retry_after_s + limit_s
-                code = CloseCode.IDLE
+            deadline, code = next_try(refusal, self._connection.opened_at, limit_s)
             self._connection.expect_before(deadline, code, "not authenticated in time")
         ahead, self._ahead = self._ahead or [], None
         for waiting in ahead:
