@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import pytest
 import trio
+from msgspec.structs import replace
 from pokerkit import HandHistory
 
 from bench.outside import JSON, MSGPACK, Closed, Message, Outside, Refusal, connected
@@ -20,6 +21,7 @@ from bench.secrecy import over_sockets
 from bench.server_process import ServerProcess
 from game.poker.hand import Hand
 from game.poker.variants import VARIANTS
+from protocol.views import HandState
 from tests.support.served import FAST, rows, web
 from tests.support.two_decks import Leak, compare_hand
 
@@ -416,11 +418,14 @@ def test_other_cards_give_bystanders_the_same_bytes(variant: str) -> None:
 def test_a_card_that_shows_too_early_is_noticed(
     variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = Hand.shown
+    seat_states = Hand.seat_states
 
-    def careless(hand: Hand, seat_index: int) -> list[str] | None:
-        return hand.hole_cards(seat_index) if seat_index == 0 else shown(hand, seat_index)
+    def careless(hand: Hand) -> list[HandState]:
+        return [
+            replace(one, shown_cards=hand.hole_cards(0)) if one.seat_index == 0 else one
+            for one in seat_states(hand)
+        ]
 
-    monkeypatch.setattr(Hand, "shown", careless)
+    monkeypatch.setattr(Hand, "seat_states", careless)
     with pytest.raises(Leak, match="seed 3"):
         compare_hand(3, Counter(), variant)
