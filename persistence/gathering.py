@@ -78,7 +78,11 @@ class Gathering(Generic[K, V]):
         finally:
             self._waiting.pop(place, None)
         if place.error is not None:
-            raise place.error
+            try:
+                raise place.error
+            finally:
+                # Its traceback holds this frame: the two would wait for the cycle collector.
+                del place
         return cast("V", place.value)
 
     async def _read_on(self) -> None:

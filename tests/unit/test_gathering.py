@@ -1,5 +1,7 @@
 """Reads of many callers in one, and none of them the worse for the others."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -131,6 +133,28 @@ async def test_who_has_waited_long_is_refused_with_those_whose_read_found_the_da
         "b": Unavailable,
         "c": Unavailable,
     }
+
+
+async def test_nothing_of_who_was_refused_waits_for_the_cycle_collector() -> None:
+    class Asked:
+        """What a caller's frames hold."""
+
+    async def read(_: Sequence[Asked]) -> Sequence[None]:
+        raise Unavailable("gone")
+
+    async def ask() -> weakref.ref[Asked]:
+        key = Asked()
+        with pytest.raises(Unavailable):
+            await Gathering(read).get(key)
+        return weakref.ref(key)
+
+    gc.disable()
+    try:
+        asked = await ask()
+        await wait_all_tasks_blocked()
+        assert asked() is None
+    finally:
+        gc.enable()
 
 
 async def test_what_cannot_be_read_fails_for_who_asked_for_it_alone() -> None:
