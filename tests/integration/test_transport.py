@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
 import socket
 import weakref
 from contextlib import AsyncExitStack
@@ -399,6 +400,15 @@ async def test_no_work_is_done_for_who_hung_up_before_its_turn() -> None:
         assert (await waits.read_head()).startswith("HTTP/1.1 101 ")
         assert len(served.endpoint.sessions) == 2
         assert served.transport.counters.handshake_failures == 3
+
+
+async def test_clients_are_let_in_where_the_system_does_not_tell_who_hung_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(select, "POLLRDHUP", raising=False)
+    async with serving() as served, connected(served.port) as peer:
+        await peer.send(masked(BINARY, b"here"))
+        assert await peer.read_frame() == (BINARY, b"here")
 
 
 async def test_silence_is_pinged_and_pongs_do_not_keep_an_idle_connection(
