@@ -22,16 +22,20 @@ V = TypeVar("V")
 MOST_AT_ONCE = 32
 """Callers served by one read. Their answers are worked on one after the other, before anything else
 has its turn: this bounds for how long."""
+WAITED_ENOUGH_S = 2.0
+"""Whoever has waited so long when a read finds the database away hears that too. Reads that time
+out one after the other would have those at the end of the list wait for minutes to hear it."""
 
 
 class _Place(Generic[K, V]):
     """One caller's key, and where the value or the error for it is left."""
 
-    __slots__ = ("answered", "error", "key", "value")
+    __slots__ = ("answered", "came_at", "error", "key", "value")
 
     def __init__(self, key: K) -> None:
         self.key = key
         self.answered = trio.Event()
+        self.came_at = trio.current_time()
         self.value: V | None = None
         self.error: Exception | None = None
 
@@ -41,9 +45,9 @@ class Gathering(Generic[K, V]):
 
     Args:
         read: takes keys (the same one twice, if two ask for it) and returns a value for each, in
-            order. With `Unavailable` it refuses all of them; any other error of several keys has
-            each tried alone, so that what cannot be read fails for who asked for it. It may write
-            something too, if that is all or nothing.
+            order. With `Unavailable` it refuses all of them, and who has waited long; any other
+            error of several keys has each tried alone, so that what cannot be read fails for who
+            asked for it. It may write something too, if that is all or nothing.
         most: keys that one read may have.
 
     A caller that is cancelled is taken off the list, or its value is thrown away; the others do not
@@ -74,7 +78,11 @@ class Gathering(Generic[K, V]):
         finally:
             self._waiting.pop(place, None)
         if place.error is not None:
-            raise place.error
+            try:
+                raise place.error
+            finally:
+                # Its traceback holds this frame: the two would wait for the cycle collector.
+                del place
         return cast("V", place.value)
 
     async def _read_on(self) -> None:
@@ -96,6 +104,7 @@ class Gathering(Generic[K, V]):
                 # One each: what is raised in several tasks would carry all their tracebacks.
                 place.error = type(away)(away.reason, away.retry_after_s)
                 place.answered.set()
+            self._refuse_who_waited(away)
         except Exception as error:
             if len(places) == 1:
                 places[0].error = error
@@ -107,3 +116,11 @@ class Gathering(Generic[K, V]):
             for place, value in zip(places, values, strict=True):
                 place.value = value
                 place.answered.set()
+
+    def _refuse_who_waited(self, away: Unavailable) -> None:
+        """Refuse those who have waited long enough; nothing was begun for them."""
+        long_ago = trio.current_time() - WAITED_ENOUGH_S
+        for place in [one for one in self._waiting if one.came_at <= long_ago]:
+            del self._waiting[place]
+            place.error = Unavailable(away.reason, away.retry_after_s)
+            place.answered.set()

@@ -5,8 +5,11 @@ lives, so that `hydrate` can tell a user the one they have; after a restart they
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple, TypedDict, TypeVar
+
+import trio
 
 from persistence import tokens
 from persistence.gathering import Gathering
@@ -57,6 +60,7 @@ class RejoinBook:
         self._rotations = Gathering(self._store)
         self._current: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._successors: OrderedDict[bytes, tuple[int, str]] = OrderedDict()
+        self._rotating: dict[tuple[str, str], trio.Event] = {}
 
     def mint(self) -> tuple[str, str]:
         """Make a token and its SHA-256 in hex."""
@@ -85,13 +89,17 @@ class RejoinBook:
         # Another process may have replaced it, and who stayed away has outlived it.
         if known is not None and await self._good.get((token_hash(known), room_id)):
             return known
-        return await self._rotate(room_id, user_id, role, seat_index)
+        async with self._one_at_a_time(room_id, user_id):
+            given = self.known(room_id, user_id)
+            if given is not None and given != known:
+                return given
+            return await self._rotate(room_id, user_id, role, seat_index)
 
     async def use(self, room_id: str | None, token: str) -> Rejoined:
         """Let somebody in by their token; they get a new one for it.
 
         The token alone says which room it is for; a `room_id` beside it has to agree. Used again
-        while it overlaps with its successor, it gives that same successor.
+        while it overlaps with its successor, also at the same moment, it gives that same successor.
 
         Raises:
             Unauthenticated: the token lets nobody into this room.
@@ -103,12 +111,30 @@ class RejoinBook:
         if holder is None:
             raise Unauthenticated("the rejoin token is not good (any more)")
         principal = Principal(UserId(holder.user_id), holder.display_name)
-        successor = self._successors.get(digest)
-        if successor is not None and successor[0] > now:
-            return Rejoined(principal, holder.room_id, successor[1])
-        fresh = await self._rotate(holder.room_id, holder.user_id, holder.role, None)
-        _put(self._successors, digest, (now + self._overlap_ms, fresh))
+        async with self._one_at_a_time(holder.room_id, holder.user_id):
+            successor = self._successors.get(digest)
+            if successor is not None and successor[0] > now:
+                return Rejoined(principal, holder.room_id, successor[1])
+            fresh = await self._rotate(holder.room_id, holder.user_id, holder.role, None)
+            _put(self._successors, digest, (now + self._overlap_ms, fresh))
         return Rejoined(principal, holder.room_id, fresh)
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, room_id: str, user_id: str) -> AsyncIterator[None]:
+        """Wait until nobody else gives this user a new token, which could be the one to tell.
+
+        A user's sockets come back together. Each with a token of its own, all but the last of them
+        would have one that is replaced already.
+        """
+        key = room_id, user_id
+        while (under_way := self._rotating.get(key)) is not None:
+            await under_way.wait()
+        done = self._rotating[key] = trio.Event()
+        try:
+            yield
+        finally:
+            del self._rotating[key]
+            done.set()
 
     def _drop_over(self, now: int) -> None:
         """Forget what replaced tokens that are good no longer; the oldest come first."""

@@ -307,7 +307,7 @@ class Connection(SendingSocket):
 
     def _receive_frames(self, data: bytes) -> None:
         core = self._core
-        if not core.reader.buffer:
+        if core.between_frames:
             try:
                 message = self._incoming.take_short(data, self._shared.limits)
             except MessageRefused as refused:

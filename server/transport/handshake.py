@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 
 import structlog
 from websockets.datastructures import Headers
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
@@ -39,6 +40,19 @@ class ServerCore(ServerProtocol):
         origins = None if allowed_origins is None else [None, *map(Origin, allowed_origins)]
         max_size = max_message_bytes + MAX_CONTROL_PAYLOAD_BYTES  # see `Incoming`
         super().__init__(origins=origins, max_size=max_size, logger=_core_log)
+        self.between_frames = False
+        """Whether the bytes that come next begin a frame. What the core has in its buffer does not
+        say so: it takes a frame's head out before the rest is there."""
+
+    def receive_data(self, data: bytes | bytearray) -> None:
+        """Take what the peer sent."""
+        self.between_frames = False
+        super().receive_data(data)
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take the next frame, which the core has just read whole."""
+        super().recv_frame(frame)
+        self.between_frames = not self.reader.buffer
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
         """Return the best common subprotocol; none at all is a choice that a client may make."""

@@ -223,7 +223,8 @@ def _has_hung_up(sock: socket.socket) -> bool:
     work done for them, the others would be served too late as well, and so on.
     """
     poll = select.poll()
-    poll.register(sock, select.POLLRDHUP)
+    # Linux alone tells that the peer has ended its half; the others, that both are over.
+    poll.register(sock, getattr(select, "POLLRDHUP", 0))
     return bool(poll.poll(0))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
 import socket
 import weakref
 from contextlib import AsyncExitStack
@@ -77,6 +78,25 @@ async def test_bytes_that_come_one_by_one_are_understood() -> None:
                 await peer.send(bytes((byte,)))
             assert (await peer.read_head()).startswith("HTTP/1.1 101 ")
             assert await peer.read_frame() == (BINARY, b"slow typist")
+
+
+@pytest.mark.parametrize("size", [20, 200])
+async def test_what_looks_like_a_message_within_a_cut_one_is_a_part_of_it(size: int) -> None:
+    async with serving() as served:
+        async with connected(served.port) as peer:
+            await peer.send(masked(BINARY, b"first"))
+            assert await peer.read_frame() == (BINARY, b"first")
+            inner = masked(BINARY, bytes(range(14)))
+            # A key of zeros: the payload goes over the wire as it is.
+            length = bytes((0x80 | size,)) if size < 126 else bytes((0xFE, 0, size))
+            head = bytes((0x82,)) + length + bytes(4)
+            payload = inner * (size // len(inner))
+            for part in (head[:2], head[2:], *(payload[at : at + 20] for at in range(0, size, 20))):
+                had = served.transport.counters.bytes_in
+                await peer.send(part)
+                while served.transport.counters.bytes_in < had + len(part):
+                    await trio.lowlevel.checkpoint()
+            assert await peer.read_frame() == (BINARY, payload)
 
 
 async def test_frames_behind_the_request_are_answered_behind_the_handshake() -> None:
@@ -380,6 +400,15 @@ async def test_no_work_is_done_for_who_hung_up_before_its_turn() -> None:
         assert (await waits.read_head()).startswith("HTTP/1.1 101 ")
         assert len(served.endpoint.sessions) == 2
         assert served.transport.counters.handshake_failures == 3
+
+
+async def test_clients_are_let_in_where_the_system_does_not_tell_who_hung_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(select, "POLLRDHUP", raising=False)
+    async with serving() as served, connected(served.port) as peer:
+        await peer.send(masked(BINARY, b"here"))
+        assert await peer.read_frame() == (BINARY, b"here")
 
 
 async def test_silence_is_pinged_and_pongs_do_not_keep_an_idle_connection(

@@ -1,13 +1,15 @@
 """Reads of many callers in one, and none of them the worse for the others."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from persistence.errors import OutcomeUnknown, Unavailable
-from persistence.gathering import Gathering
+from persistence.gathering import WAITED_ENOUGH_S, Gathering
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.fail_after(PATIENCE_S)
@@ -111,6 +113,48 @@ async def test_a_database_that_is_away_refuses_those_of_one_read(away: Unavailab
         assert type(error) is type(away)
         assert isinstance(error, Unavailable)
         assert (error.reason, error.retry_after_s) == (away.reason, away.retry_after_s)
+
+
+async def test_who_has_waited_long_is_refused_with_those_whose_read_found_the_database_away(
+    mock_clock: MockClock,
+) -> None:
+    library = Library()
+    library.failing["a"] = OutcomeUnknown("silent", 3.0)
+    async with trio.open_nursery() as nursery:
+        callers = Callers(Gathering(library.read, most=1), nursery)
+        await callers.come("a", "b", "c")
+        mock_clock.jump(WAITED_ENOUGH_S)
+        await callers.come("d")
+        library.permit(4)
+    assert library.reads == [["a"], ["d"]]
+    assert callers.got == ["D"]
+    assert {key: type(error) for key, error in callers.errors.items()} == {
+        "a": OutcomeUnknown,
+        "b": Unavailable,
+        "c": Unavailable,
+    }
+
+
+async def test_nothing_of_who_was_refused_waits_for_the_cycle_collector() -> None:
+    class Asked:
+        """What a caller's frames hold."""
+
+    async def read(_: Sequence[Asked]) -> Sequence[None]:
+        raise Unavailable("gone")
+
+    async def ask() -> weakref.ref[Asked]:
+        key = Asked()
+        with pytest.raises(Unavailable):
+            await Gathering(read).get(key)
+        return weakref.ref(key)
+
+    gc.disable()
+    try:
+        asked = await ask()
+        await wait_all_tasks_blocked()
+        assert asked() is None
+    finally:
+        gc.enable()
 
 
 async def test_what_cannot_be_read_fails_for_who_asked_for_it_alone() -> None:
