@@ -186,6 +186,9 @@ class EmbeddedPostgres:
             os.chown(fresh, self._account.pw_uid, self._account.pw_gid)
         self._run(
             "initdb",
+            # A new file of the log is filled with zeros and flushed while every commit waits: for
+            # 1 MB of it at a time, not for 16.
+            "--wal-segsize=1",
             "--auth=trust",  # its socket lies in a folder that only its owner can enter
             "--encoding=UTF8",
             "--locale=C",
