@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from uuid import uuid4
 
 import httpx
@@ -37,6 +38,15 @@ class Shown:
         return found
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Take interrupts: a shell's background job ignores them, and so does all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 async def test_what_it_gets_is_shown_until_it_is_interrupted() -> None:
     process = await trio.lowlevel.open_process(COMMAND, stdout=subprocess.PIPE)
     try:
