@@ -99,6 +99,8 @@ class Gathering(Generic[K, V]):
     async def _answer(self, places: Sequence[_Place[K, V]]) -> None:
         try:
             values = await self._read([place.key for place in places])
+            if len(values) != len(places):
+                raise RuntimeError(f"{len(values)} values were read for {len(places)} keys")
         except Unavailable as away:
             for place in places:
                 # One each: what is raised in several tasks would carry all their tracebacks.

@@ -133,9 +133,10 @@ async def flush(pool: Pool, seen: Iterable[SeenAt], token_ms: int) -> list[SeenA
     told = {(one.room_id, one.user_id): one for one in seen}
     waiting = iter(told.values())
     left: list[SeenAt] = []
-    async with pool.connection() as conn:
-        while some := list(islice(waiting, AT_ONCE)):
-            rows = msgspec.json.encode(some).decode()
+    while some := list(islice(waiting, AT_ONCE)):
+        rows = msgspec.json.encode(some).decode()
+        # A connection each, for its time is bounded: many of them take no more than one may.
+        async with pool.connection() as conn:
             cursor = await conn.execute(_FLUSH, {"rows": rows, "token_ms": token_ms})
             left += [told[room_id, user_id] for room_id, user_id in await cursor.fetchall()]
     return left

@@ -157,6 +157,18 @@ async def test_nothing_of_who_was_refused_waits_for_the_cycle_collector() -> Non
         gc.enable()
 
 
+async def test_a_read_that_returns_too_little_fails_for_its_callers_and_ends_nothing() -> None:
+    async def forgetful(keys: Sequence[str]) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return [key.upper() for key in keys if key != "b"]
+
+    gathering = Gathering(forgetful)
+    assert await gathering.get("a") == "A"
+    with pytest.raises(RuntimeError, match="0 values were read for 1 keys"):
+        await gathering.get("b")
+    assert await gathering.get("c") == "C"
+
+
 async def test_what_cannot_be_read_fails_for_who_asked_for_it_alone() -> None:
     library = Library()
     library.failing["poison"] = ValueError("unreadable")
