@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 import msgspec
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import psycopg
 import trio
 from msgspec import Struct

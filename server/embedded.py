@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 from urllib.parse import quote
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import psycopg
 import trio
 

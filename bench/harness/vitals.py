@@ -9,7 +9,7 @@ from __future__ import annotations
 import urllib.error
 from collections.abc import Callable
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import psycopg
 from msgspec import Struct
 from psycopg import sql

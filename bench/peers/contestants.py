@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import trio
 from msgspec import Struct
 

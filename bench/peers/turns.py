@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import trio
 from msgspec import Struct
 

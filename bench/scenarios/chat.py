@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.harness.generators import generating
 from bench.harness.result import Figure, Result
-from bench.harness.run import Measured, mean, measure, usual_figures
+from bench.harness.run import Measured, mean, usual_figures
 from bench.scenarios.chat_load import ANSWERED, RECEIPTS, ChatOptions
 from bench.scenarios.common import (
     ERRORS,
@@ -14,6 +14,7 @@ from bench.scenarios.common import (
     Watch,
     allow_many_files,
     ground,
+    measured_by,
     refusals,
     result_of,
 )
@@ -38,17 +39,9 @@ async def chat(
     async with serving(SETTINGS) as server:
         stands_on = await ground(server)
         watch.phase(f"opening {sessions:,} sessions")
-        plan = plan_for(server, sessions, staff, rate=rate, receipts=receipts)
-        plan.in_flight = in_flight
+        plan = plan_for(server, sessions, staff, in_flight=in_flight, rate=rate, receipts=receipts)
         async with generating(LOAD, [plan]) as generators:
-            watch.phase("measuring")
-            measured = await measure(
-                server,
-                generators,
-                warm_up_s=timing.warm_up_s,
-                seconds=timing.seconds,
-                on_moment=watch.moment,
-            )
+            measured = await measured_by(server, generators, timing, watch)
             watch.phase("waiting for the last message")
             [finished] = await generators.finish(REST_S)
         watch.phase("stopping the server")
@@ -86,15 +79,21 @@ async def chat(
 
 
 def plan_for(
-    server: ServerProcess, sessions: int, staff: int, *, rate: float, receipts: bool
+    server: ServerProcess,
+    sessions: int,
+    staff: int,
+    *,
+    rate: float,
+    receipts: bool,
+    in_flight: int = 1,
 ) -> ChatOptions:
-    """Name the players and staff of a load, one session of which talks at a time where there is no
+    """Name the players and staff of a load; `in_flight` sessions talk at a time where there is no
     rate."""
     return ChatOptions(
         server.ws_url,
         [server.token(f"player{number}") for number in range(sessions)],
         [server.token(f"staff{number}", role="staff") for number in range(staff)],
-        in_flight=1,
+        in_flight=in_flight,
         rate=rate,
         receipts=receipts,
     )

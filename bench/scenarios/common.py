@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import trio
 from msgspec import Struct
 
+from bench.harness.generators import Generators
 from bench.harness.machine import Machine, Software, machine, software
 from bench.harness.result import Figure, Moment, Result
-from bench.harness.run import Measured, generator_shares, latency, notes, stages
+from bench.harness.run import Measured, generator_shares, latency, measure, notes, stages
 from bench.scenarios.clients import REFUSED
 from bench.server_process import ServerProcess
 
@@ -80,6 +81,20 @@ async def ground(server: ServerProcess) -> Ground:
     ran = await trio.to_thread.run_sync(software, server.database_url)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Ground(now, looked, ran, dict(server.settings))
+
+
+async def measured_by(
+    server: ServerProcess, generators: Generators, timing: Timing, watch: Watch
+) -> Measured:
+    """Begin a load, let it warm up and measure it."""
+    watch.phase("measuring")
+    return await measure(
+        server,
+        generators,
+        warm_up_s=timing.warm_up_s,
+        seconds=timing.seconds,
+        on_moment=watch.moment,
+    )
 
 
 def refusals(measured: Measured) -> list[str]:

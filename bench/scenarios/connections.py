@@ -6,7 +6,7 @@ import trio
 
 from bench.harness.generators import generating, shares
 from bench.harness.result import Figure, Result
-from bench.harness.run import mean, measure, usual_figures
+from bench.harness.run import mean, usual_figures
 from bench.harness.sampling import Sampler
 from bench.scenarios.common import (
     SETTINGS,
@@ -14,6 +14,7 @@ from bench.scenarios.common import (
     Watch,
     allow_many_files,
     ground,
+    measured_by,
     result_of,
 )
 from bench.scenarios.idle_load import IdleOptions
@@ -40,14 +41,7 @@ async def connections(sockets: int, timing: Timing, watch: Watch) -> Result:
             watch.phase(f"connecting {sockets - first:,} more")
             plans = _plans(server, first, sockets, timing.generators)
             async with generating(_LOAD, plans) as generators:
-                watch.phase("measuring")
-                measured = await measure(
-                    server,
-                    generators,
-                    warm_up_s=timing.warm_up_s,
-                    seconds=timing.seconds,
-                    on_moment=watch.moment,
-                )
+                measured = await measured_by(server, generators, timing, watch)
         watch.phase("stopping the server")
     server_mib = [moment.server_mib for moment in measured.measured]
     each_kib = [(mib - some.server_mib) * 1024 / (sockets - first) for mib in server_mib]

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from bench.harness.generators import generating, shares
 from bench.harness.result import Figure, Result
-from bench.harness.run import measure, usual_figures
+from bench.harness.run import usual_figures
 from bench.scenarios.clients import connect
-from bench.scenarios.common import SETTINGS, Timing, Watch, ground, result_of
+from bench.scenarios.common import SETTINGS, Timing, Watch, ground, measured_by, result_of
 from bench.scenarios.fanout_load import FanoutOptions
 from bench.scenarios.rooms_load import SEAT_SETTINGS, RoomsOptions
 from bench.server_process import ServerProcess
@@ -96,14 +96,7 @@ async def _measure(
         watch.phase(f"connecting {sockets:,} sockets")
         planned = await trio.to_thread.run_sync(plans, server)
         async with generating(load, planned) as generators:
-            watch.phase("measuring")
-            measured = await measure(
-                server,
-                generators,
-                warm_up_s=timing.warm_up_s,
-                seconds=timing.seconds,
-                on_moment=watch.moment,
-            )
+            measured = await measured_by(server, generators, timing, watch)
         watch.phase("stopping the server")
     return result_of(
         stands_on,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from bench.harness.generators import generating, shares
 from bench.harness.result import Figure, Result
-from bench.harness.run import mean, measure, usual_figures
-from bench.scenarios.common import SETTINGS, Timing, Watch, ground, result_of
+from bench.harness.run import mean, usual_figures
+from bench.scenarios.common import SETTINGS, Timing, Watch, ground, measured_by, result_of
 from bench.scenarios.tables_load import BUY_IN, TablesOptions
 from bench.server_process import ServerProcess
 from bench.serving import serving
@@ -33,14 +33,7 @@ async def tables(tables: int, players: int, human: bool, timing: Timing, watch: 
         watch.phase(f"seating {tables * players:,} players")
         plans = plans_for(server, tables, players, timing.generators, human=human)
         async with generating(LOAD, plans) as generators:
-            watch.phase("measuring")
-            measured = await measure(
-                server,
-                generators,
-                warm_up_s=timing.warm_up_s,
-                seconds=timing.seconds,
-                on_moment=watch.moment,
-            )
+            measured = await measured_by(server, generators, timing, watch)
         watch.phase("stopping the server")
     hands = measured.counted("hands")
     figures = usual_figures(measured, "actions")

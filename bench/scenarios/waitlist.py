@@ -7,7 +7,7 @@ import msgspec
 
 from bench.harness.generators import generating
 from bench.harness.result import Figure, Result
-from bench.harness.run import Measured, mean, measure, usual_figures
+from bench.harness.run import Measured, mean, usual_figures
 from bench.scenarios.common import (
     ERRORS,
     REST_S,
@@ -16,6 +16,7 @@ from bench.scenarios.common import (
     Watch,
     allow_many_files,
     ground,
+    measured_by,
     refusals,
     result_of,
 )
@@ -53,14 +54,7 @@ async def waitlist(
         watch.phase(f"having {tables * waiting:,} players wait")
         plan = plan_for(server, tables, waiting, staff, rate)
         async with generating(LOAD, [plan]) as generators:
-            watch.phase("measuring")
-            measured = await measure(
-                server,
-                generators,
-                warm_up_s=timing.warm_up_s,
-                seconds=timing.seconds,
-                on_moment=watch.moment,
-            )
+            measured = await measured_by(server, generators, timing, watch)
             watch.phase("waiting for the last step")
             [finished] = await generators.finish(REST_S)
             watch.phase("comparing the queues")

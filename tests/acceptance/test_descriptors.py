@@ -4,7 +4,7 @@ import resource
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import pytest
 import trio
 

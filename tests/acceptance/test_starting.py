@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import pytest
 import trio
 
